@@ -1,0 +1,97 @@
+"""Metrics are log records: a run's metrics and log lines in local JSONL files.
+
+`import mlog` changes nothing, with one exception: in a process that inherits a run
+(`MLOG_RUN`, set for the child processes of a run) it joins that run.
+"""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from mlog.context import bind, set_step, step
+from mlog.errors import (
+    MlogError,
+    MlogWarning,
+    RunExistsError,
+    RunNotFoundError,
+    UnsafePathError,
+)
+from mlog.logger import MetricLogger, getLogger, install, uninstall
+
+if TYPE_CHECKING:
+    from mlog.config import ConsoleHandler, basicConfig
+    from mlog.filters import MetricFilter, RankFilter
+    from mlog.formatters import ConsoleFormatter, EntryFormatter
+    from mlog.handlers import FlightRecorderHandler, JSONLHandler
+    from mlog.redaction import Redactor
+    from mlog.run.api import Run, current_run
+    from mlog.run.handler import RunHandler
+    from mlog.run.start import start_run
+
+__all__ = [
+    "ConsoleFormatter",
+    "ConsoleHandler",
+    "EntryFormatter",
+    "FlightRecorderHandler",
+    "JSONLHandler",
+    "MetricFilter",
+    "MetricLogger",
+    "MlogError",
+    "MlogWarning",
+    "RankFilter",
+    "Redactor",
+    "Run",
+    "RunExistsError",
+    "RunHandler",
+    "RunNotFoundError",
+    "UnsafePathError",
+    "basicConfig",
+    "bind",
+    "current_run",
+    "getLogger",
+    "install",
+    "set_step",
+    "start_run",
+    "step",
+    "uninstall",
+]
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "ConsoleFormatter": "formatters",
+    "ConsoleHandler": "config",
+    "EntryFormatter": "formatters",
+    "FlightRecorderHandler": "handlers",
+    "JSONLHandler": "handlers",
+    "MetricFilter": "filters",
+    "RankFilter": "filters",
+    "Redactor": "redaction",
+    "Run": "run.api",
+    "RunHandler": "run.handler",
+    "basicConfig": "config",
+    "current_run": "run.api",
+    "start_run": "run.start",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the heavier parts when they are first used (PEP 562)."""
+    if name not in _LAZY:
+        raise AttributeError(f"module 'mlog' has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(f"mlog.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names, also those not imported yet."""
+    return [*__all__, "__version__"]
+
+
+if os.environ.get("MLOG_RUN"):
+    from mlog.run.start import join_inherited
+
+    join_inherited()
+    del join_inherited

@@ -1,0 +1,469 @@
+"""From a `LogRecord` to an entry: one JSON line of the file format.
+
+Two ways lead there. `metric_line` is the short one: a metric-only call with plain
+Python numbers, which costs little more than encoding the numbers. `fields_of` and
+`encode` are the general one and take any record, any value and any misfortune.
+
+Source of the layout of an entry: the README, "File format".
+"""
+
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from math import isfinite
+from typing import Any, Protocol
+
+import orjson
+
+from mlog.context import Scope
+from mlog.record import STANDARD, LeanRecord, MetricText, metric_of
+from mlog.types import Stream
+from mlog.values import clean_text, cut_text, safe_str, split_metric, step_of, to_json
+
+__all__ = [
+    "MAX_LINE",
+    "NestingError",
+    "Redacts",
+    "encode",
+    "event_fields",
+    "fields_of",
+    "has_nonfinite",
+    "halves",
+    "metric_line",
+    "shrink",
+]
+
+MAX_LINE = 1_048_576
+"""Longest entry in bytes, newline included."""
+
+MAX_NESTING = 3
+"""How deep a message may log again while it is being formatted."""
+
+_MAX_NAMES = 10_000
+_LEVEL_NAMES = {10: "DEBUG", 20: "INFO", 30: "WARNING", 40: "ERROR", 50: "CRITICAL"}
+_PLAIN = frozenset((float, int))
+_dumps = orjson.dumps
+_get_ident = threading.get_ident
+_main_ident = threading.main_thread().ident
+
+
+class Redacts(Protocol):
+    """What takes secrets out of an entry; see `mlog.redaction.Redactor`."""
+
+    def text(self, text: str) -> str:
+        """Return the text without its secrets."""
+
+    def fields(self, fields: Any) -> Any:
+        """Return JSON-ready fields without their secrets."""
+
+
+class NestingError(RecursionError):
+    """A message logged itself while it was being formatted, too deep to go on."""
+
+
+def _find_main_thread() -> None:
+    """In a forked child the thread that forked is the main one."""
+    global _main_ident
+    _main_ident = threading.main_thread().ident
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_find_main_thread)
+
+
+# --- the short way -----------------------------------------------------------------
+
+_names: set[str] = set()
+"""Metric names seen before: clean, and not too long."""
+
+_labels: dict[int, dict[str, bytes]] = {}
+"""Level to logger name to the bytes `"level":…,"logger":…`."""
+
+_last_second: tuple[int, bytes] = (-1, b"")
+
+
+def metric_line(record: LeanRecord, step: Any, take: Callable[[], int]) -> bytes:
+    """Encode a metric-only record of plain numbers, or return b"" if it is not one.
+
+    Args:
+        record: A lean record without message, fields or bound fields.
+        step: The step, of the call or of the scope.
+        take: Gives the next `seq`; called only when the line can be made.
+
+    Returns:
+        The whole line with its newline. b"": nothing was taken, go the general way.
+    """
+    metric: Any = record.given_metric
+    try:
+        values = metric.values()
+        if not (
+            type(metric) is dict
+            and _names.issuperset(metric)
+            and _PLAIN.issuperset(map(type, values))
+            and isfinite(sum(values))
+            and (step is None or type(step) is int)
+        ):
+            return b""
+        numbers = _dumps(metric)
+        label = _labels[record.levelno][record.name]
+    except (AttributeError, TypeError, KeyError, ArithmeticError):
+        return b""
+    second, rest = divmod(record.time_ns, 1_000_000_000)
+    text = _second_text(second)
+    if _get_ident() != _main_ident or "asyncio" in sys.modules:
+        numbers += _place_bytes()
+    if step is None:
+        return b'{"ts":"%b%06dZ","seq":%d,%b,"metric":%b}\n' % (
+            text,
+            rest // 1_000,
+            take(),
+            label,
+            numbers,
+        )
+    return b'{"ts":"%b%06dZ","seq":%d,%b,"step":%d,"metric":%b}\n' % (
+        text,
+        rest // 1_000,
+        take(),
+        label,
+        step,
+        numbers,
+    )
+
+
+def _learn(record: logging.LogRecord, numbers: Mapping[str, Any]) -> None:
+    """Remember the names and the label of an entry, so that the next is short."""
+    if len(_names) > _MAX_NAMES:
+        _names.clear()
+    _names.update(numbers)
+    labels = _labels.setdefault(record.levelno, {})
+    if len(labels) > _MAX_NAMES:
+        labels.clear()
+    name, level = clean_text(record.name), level_name(record.levelno)
+    labels[record.name] = _dumps({"level": level, "logger": name})[1:-1]
+
+
+def _second_text(second: int) -> bytes:
+    """Return `2026-11-23T18:27:00.`; the last second is kept."""
+    global _last_second
+    last = _last_second
+    if last[0] != second:
+        text = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
+        _last_second = last = (second, text.encode())
+    return last[1]
+
+
+def _place_bytes() -> bytes:
+    """Return `,"thread":…,"task":…` of the calling thread, or b""."""
+    place = _place()
+    return b"," + _dumps(place)[1:-1] if place else b""
+
+
+def _place() -> dict[str, str]:
+    """Return thread (not the main one) and asyncio task of the caller."""
+    place = {}
+    if _get_ident() != _main_ident:
+        place["thread"] = clean_text(threading.current_thread().name)
+    if task := _task_name():
+        place["task"] = clean_text(task)
+    return place
+
+
+def _task_name() -> str | None:
+    asyncio = sys.modules.get("asyncio")  # not imported: then nothing runs in it
+    if asyncio is None:
+        return None
+    try:
+        loop = asyncio._get_running_loop()
+        task = asyncio.current_task(loop) if loop is not None else None
+        return task.get_name() if task is not None else None
+    except Exception:  # half imported, or a foreign loop: a name is not worth a failure
+        return None
+
+
+# --- the general way ---------------------------------------------------------------
+
+
+def stamp(microseconds: int) -> str:
+    """Return RFC 3339 in UTC with microseconds, from microseconds since 1970.
+
+    Source: RFC 3339, section 5.6.
+    """
+    second, rest = divmod(microseconds, 1_000_000)
+    return f"{_second_text(second).decode()}{rest:06d}Z"
+
+
+def level_name(level: int) -> str:
+    """Return the level's name; the five standard ones whatever `addLevelName` did."""
+    return _LEVEL_NAMES.get(level) or clean_text(logging.getLevelName(level))
+
+
+def fields_of(
+    record: logging.LogRecord, scope: Scope, redactor: Redacts | None
+) -> tuple[Stream, dict[str, Any]]:
+    """Return the stream and the entry of any record, ready for `encode`.
+
+    All code of others that an entry needs (`__str__`, `.item()`, …) runs in here.
+
+    Args:
+        record: Any record; it is not changed.
+        scope: Step and bound fields of the calling context.
+        redactor: Takes secrets out of texts and fields. None: nothing is taken out.
+
+    Returns:
+        The entry has `seq` 0 in its place; the writer sets it.
+
+    Raises:
+        NestingError: The message logged itself again and again while being formatted.
+    """
+    depth = getattr(_nesting, "depth", 0)
+    if depth >= MAX_NESTING:
+        raise NestingError("a record logs itself while it is being written")
+    _nesting.depth = depth + 1
+    try:
+        return _fields_of(record, scope, redactor)
+    finally:
+        _nesting.depth = depth
+
+
+_nesting = threading.local()
+
+
+def _fields_of(
+    record: logging.LogRecord, scope: Scope, redactor: Redacts | None
+) -> tuple[Stream, dict[str, Any]]:
+    extra, metric, step = _parts(record, scope)
+    entry: dict[str, Any] = {
+        "ts": stamp(_microseconds(record)),
+        "seq": 0,
+        "level": level_name(record.levelno),
+        "logger": clean_text(record.name),
+    }
+    message = _message(record)
+    if message:
+        entry["msg"], cut = _safe_text(message, redactor)
+        if cut:
+            entry["cut"] = cut
+    if step is not None and (position := step_of(step)) is not None:
+        entry["step"] = position
+    stream: Stream = "logs"
+    if metric is not None:
+        stream = "metrics"
+        _add_metric(entry, record, metric, redactor)
+    if message:
+        _add_call(entry, record)
+    _add_place(entry, record)
+    _add_trouble(entry, record, redactor)
+    if extra:
+        ready = to_json(extra)
+        entry["extra"] = redactor.fields(ready) if redactor else ready
+    if "cut" in entry:
+        entry["cut"] = entry.pop("cut")  # the last key
+    return stream, entry
+
+
+def _parts(
+    record: logging.LogRecord, scope: Scope
+) -> tuple[dict[str, Any], Mapping[Any, Any] | None, object]:
+    """Return the caller's own fields, the metrics and the step of a record."""
+    metric = metric_of(record)
+    if isinstance(record, LeanRecord):
+        extra, step = record.user_fields(), record.given_step
+    else:
+        fields = record.__dict__
+        extra = {k: v for k, v in fields.items() if k not in STANDARD}
+        step = fields.get("step")
+        if isinstance(nested := extra.get("extra"), Mapping):  # loguru's way
+            extra = {**extra, **nested}
+            del extra["extra"]
+            nested_step = extra.pop("step", None)
+            step = nested_step if step is None else step
+            if metric is not None:
+                extra.pop("metric", None)
+        if metric is None and (other := fields.get("metric")) is not None:
+            extra["metric"] = other  # another library's word, not ours
+    if scope.fields:
+        extra = {**scope.fields, **extra}
+    return extra, metric, scope.step if step is None else step
+
+
+def _microseconds(record: logging.LogRecord) -> int:
+    if isinstance(record, LeanRecord):
+        return record.time_ns // 1_000
+    return round(record.created * 1_000_000)
+
+
+def _message(record: logging.LogRecord) -> str:
+    """Return the formatted message; what cannot be formatted is shown as it came."""
+    msg: object = record.msg
+    if type(msg) is str and not record.args:
+        return msg
+    if isinstance(msg, MetricText):
+        return ""
+    try:
+        text = safe_str(msg)
+        return text % record.args if record.args else text
+    except Exception:  # wrong arguments: `logging` would print a traceback
+        return f"{safe_str(msg)} {safe_str(record.args)}"
+
+
+def _safe_text(text: str, redactor: Redacts | None) -> tuple[str, int | None]:
+    """Return the text clean, short enough and without secrets, and its size if cut."""
+    text, size = cut_text(text)
+    text = clean_text(text)
+    return (redactor.text(text) if redactor else text), size
+
+
+def _add_metric(
+    entry: dict[str, Any],
+    record: logging.LogRecord,
+    metric: Mapping[Any, Any],
+    redactor: Redacts | None,
+) -> None:
+    numbers, values = split_metric(metric)
+    _learn(record, numbers)
+    if numbers:
+        entry["metric"] = numbers
+    if values:
+        entry["value"] = redactor.fields(values) if redactor else values
+
+
+def _add_call(entry: dict[str, Any], record: logging.LogRecord) -> None:
+    """Add where the call stands."""
+    if isinstance(record, LeanRecord):
+        path, line, function = record.path, record.line, record.function
+    else:
+        path, line, function = record.pathname, record.lineno, record.funcName or ""
+    entry["file"] = clean_text(safe_str(path))
+    entry["line"] = line if type(line) is int else 0
+    entry["func"] = clean_text(safe_str(function))
+
+
+def _add_place(entry: dict[str, Any], record: logging.LogRecord) -> None:
+    """Add thread and task; a stock record may have been made on another thread."""
+    if isinstance(record, LeanRecord) or record.thread == _get_ident():
+        entry.update(_place())
+        return
+    if record.thread is not None and record.thread != _main_ident:
+        entry["thread"] = clean_text(safe_str(record.threadName))
+    if task := getattr(record, "taskName", None):
+        entry["task"] = clean_text(safe_str(task))
+
+
+def _add_trouble(
+    entry: dict[str, Any], record: logging.LogRecord, redactor: Redacts | None
+) -> None:
+    """Add the exception and the stack."""
+    if record.exc_info:
+        entry["exc"] = _exception(record.exc_info, redactor)
+    elif record.exc_text:
+        entry["exc"] = {"traceback": _safe_text(record.exc_text, redactor)[0]}
+    if record.stack_info:
+        entry["stack"] = _safe_text(safe_str(record.stack_info), redactor)[0]
+
+
+def _exception(exc_info: Any, redactor: Redacts | None) -> dict[str, str]:
+    try:
+        kind, error, trace = exc_info
+    except (TypeError, ValueError):  # `True` on a record that nobody completed
+        kind, error, trace = sys.exc_info()
+    try:
+        lines = "".join(traceback.format_exception(kind, error, trace))
+    except Exception:  # an exception whose own code fails while it is shown
+        lines = "".join(traceback.format_tb(trace))
+    return {
+        "type": clean_text(exception_type(kind)),
+        "msg": _safe_text(safe_str(error), redactor)[0],
+        "traceback": _safe_text(lines, redactor)[0],
+    }
+
+
+def exception_type(kind: object) -> str:
+    """Return `ValueError`, or with its module where it is not a builtin."""
+    if not isinstance(kind, type):
+        return "None" if kind is None else type(kind).__name__
+    if kind.__module__ == "builtins":
+        return kind.__qualname__
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def has_nonfinite(metric: Mapping[Any, Any]) -> bool:
+    """Whether one of the metrics is NaN or an infinity."""
+    numbers, _ = split_metric(metric)
+    return any(isinstance(value, str) for value in numbers.values())
+
+
+def event_fields(
+    name: str, data: Mapping[str, Any], redactor: Redacts | None = None
+) -> dict[str, Any]:
+    """Return the entry of an event that happens now; `seq` is 0 in its place."""
+    ready = to_json(data)
+    return {
+        "ts": stamp(time.time_ns() // 1_000),
+        "seq": 0,
+        "event": name,
+        "data": redactor.fields(ready) if redactor else ready,
+    }
+
+
+def encode(entry: Mapping[str, Any]) -> bytes:
+    """Return the line of an entry, newline last."""
+    return _dumps(entry, option=orjson.OPT_APPEND_NEWLINE)
+
+
+# --- entries that are too long -----------------------------------------------------
+
+
+def halves(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Split a metric entry of several names in two, which lose nothing together.
+
+    Yields nothing where there is at most one name.
+    """
+    names = [*entry.get("metric", ()), *entry.get("value", ())]
+    middle = len(names) // 2
+    for part in (names[:middle], names[middle:]) if middle else ():
+        half = dict(entry)
+        for key in ("metric", "value"):
+            if key in entry:
+                kept = {n: entry[key][n] for n in part if n in entry[key]}
+                half[key] = kept
+                if not kept:
+                    del half[key]
+        yield half
+
+
+def shrink(entry: dict[str, Any], size: int) -> dict[str, Any]:
+    """Return the entry with its longest parts cut until it fits in a line.
+
+    Args:
+        entry: An entry whose line is too long.
+        size: The length of that line in bytes; kept as `cut`.
+    """
+    short = dict(entry)
+    limit = MAX_LINE // 8
+    while len(encode(short)) > MAX_LINE - 64 and limit:
+        for key in ("extra", "value", "data", "exc", "stack", "msg"):
+            if key in short:
+                short[key] = _cut(short[key], limit)
+        limit //= 4
+    short.setdefault("cut", size)
+    return short
+
+
+def _cut(part: Any, limit: int) -> Any:
+    """Return a text, or what a mapping holds, cut to about `limit` bytes."""
+    if isinstance(part, str):
+        return cut_text(part, limit // 4)[0]
+    if len(_dumps(part)) <= limit:
+        return part
+    if isinstance(part, dict):
+        room = max(1, limit // 256)
+        few = dict(list(part.items())[:room])
+        kept = {name: _cut(value, limit // (len(few) + 1)) for name, value in few.items()}
+        if left := len(part) - len(kept):
+            kept["…"] = f"{left} left out"
+        return kept
+    return {"type": "mlog.repr", "value": cut_text(safe_str(part), limit // 4)[0]}

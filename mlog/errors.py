@@ -1,0 +1,89 @@
+"""The exception tree, and warnings that are given once per cause.
+
+Calls a program can react to (start, open, read) raise these. A logging call never
+raises: what is wrong with it is told once through `warn_once`.
+"""
+
+import sys
+import warnings
+
+__all__ = [
+    "MlogError",
+    "MlogWarning",
+    "RunExistsError",
+    "RunNotFoundError",
+    "UnsafePathError",
+    "be_strict",
+    "say",
+    "warn_once",
+]
+
+
+class MlogError(Exception):
+    """Base of every error that mlog raises for a state a caller can handle."""
+
+
+class RunNotFoundError(MlogError, LookupError):
+    """No run answers to the name that was given."""
+
+
+class RunExistsError(MlogError):
+    """A run of that id is there already and going on with it was not asked for."""
+
+
+class UnsafePathError(MlogError):
+    """A path below the root is a link, or leads out of the root."""
+
+
+class MlogWarning(UserWarning):
+    """Something was wrong with a call and what could be kept was kept."""
+
+
+_told: dict[str, int] = {}
+"""Cause to count. No lock: one held by a thread at a fork would hang the child."""
+
+_strict = 0
+
+
+def warn_once(cause: str, text: str, *, stacklevel: int = 2) -> bool:
+    """Warn about `cause` the first time it happens; afterwards only count it.
+
+    Never raises, also under `-W error`: the text then goes to stderr instead, because
+    a logging call must not end a training run. Safe from any thread.
+
+    Args:
+        cause: What the warning is about, one word per kind of mistake ("step").
+        text: The sentence shown to the user.
+        stacklevel: As in `warnings.warn`, counted from the caller of this function.
+
+    Returns:
+        True the first time, False when this cause was told before.
+
+    Raises:
+        MlogWarning: A run with `strict=True` is open.
+    """
+    if _strict:
+        raise MlogWarning(text)
+    count = _told.get(cause, 0) + 1
+    _told[cause] = count
+    if count > 1:
+        return False
+    try:
+        warnings.warn(text, MlogWarning, stacklevel=stacklevel + 1)
+    except Exception:  # -W error, or a showwarning of somebody's that fails
+        say(f"mlog: warning: {text}")
+    return True
+
+
+def be_strict(change: int) -> None:
+    """Count one more (1) or one less (-1) open run with `strict=True`."""
+    global _strict
+    _strict += change
+
+
+def say(text: str) -> None:
+    """Write one line to stderr; a closed or missing stderr is no reason to fail."""
+    try:
+        sys.stderr.write(text + "\n")
+    except Exception:  # stderr may be None, closed or full
+        return

@@ -1,0 +1,262 @@
+"""A folder below the root: files made in it, with the right mode, never through a link.
+
+The root itself and its parents may be links (`/data` often is one). Below it every
+step is opened by `O_NOFOLLOW` relative to the step before, so nobody who can write
+into the root can lead a run's files elsewhere. Where the system has no `dir_fd`
+(Windows) the same is checked by `is_symlink`, which leaves a race.
+"""
+
+import os
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlog.errors import UnsafePathError
+from mlog.types import Mode
+
+__all__ = ["GROUP", "PRIVATE", "Access", "Folder", "OpenFile", "access_for", "append_to"]
+
+_BY_FD = os.open in os.supports_dir_fd
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_BINARY = getattr(os, "O_BINARY", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Permission bits of files and folders, kept under any umask."""
+
+    file: int
+    folder: int
+
+
+PRIVATE = Access(file=0o600, folder=0o700)
+"""For the user alone."""
+
+GROUP = Access(file=0o660, folder=0o2770)
+"""For the user's group; setgid, so that files keep the folder's group."""
+
+
+def access_for(root: Path, mode: Mode) -> Access:
+    """Return the access asked for by `mode`, or by a root with the setgid bit."""
+    if mode not in ("private", "group"):
+        raise ValueError(f"mode must be 'private' or 'group', got {mode!r}")
+    try:
+        shared = bool(root.stat().st_mode & stat.S_ISGID)
+    except OSError:
+        shared = False
+    return GROUP if shared or mode == "group" else PRIVATE
+
+
+class OpenFile:
+    """A descriptor that is closed when the last thread using it lets go of it.
+
+    Closing it by hand could hand its number to another file while a thread is just
+    about to write; so nobody does.
+    """
+
+    __slots__ = ("__weakref__", "fd")
+
+    def __init__(self, fd: int) -> None:
+        """Own the descriptor `fd`."""
+        self.fd = fd
+
+    def __del__(self, _close=os.close) -> None:  # type: ignore[no-untyped-def]
+        """Close the descriptor."""
+        try:
+            _close(self.fd)
+        except OSError:  # nobody is left to tell
+            return
+
+
+class Folder:
+    """One folder below a root, held open. Safe from any thread.
+
+    Attributes:
+        path: Where it is, for people and messages.
+        access: Mode bits of what is made in it.
+    """
+
+    def __init__(self, path: Path, access: Access, held: OpenFile | None) -> None:
+        """Use `open_below`; `held` is the open folder, None without `dir_fd`."""
+        self.path = path
+        self.access = access
+        self._held = held
+
+    @classmethod
+    def open_below(
+        cls, root: Path, parts: Iterable[str], access: Access, *, create: bool = True
+    ) -> "Folder":
+        """Open `root/part/…`, making what is missing.
+
+        Args:
+            root: Made with its parents where missing; may be or lie behind a link.
+            parts: Plain names, one per level.
+            access: Mode of what is made.
+            create: Whether to make what is missing.
+
+        Raises:
+            UnsafePathError: A part is a link, or not a plain name.
+            OSError: A folder cannot be made or opened.
+        """
+        if create and not root.is_dir():
+            _make_root(root, access)
+        folder = cls(root, access, _open_folder(root, None) if _BY_FD else None)
+        for part in parts:
+            folder = folder.child(part, create=create)
+        return folder
+
+    def child(self, name: str, *, create: bool = True) -> "Folder":
+        """Open the folder `name` in this one; errors as in `open_below`."""
+        if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
+            raise UnsafePathError(f"{name!r} is no plain folder name")
+        path = self.path / name
+        if create:
+            self._make(name)
+        if not _BY_FD:
+            if path.is_symlink():
+                raise UnsafePathError(f"{path} is a link; links are not followed")
+            return Folder(path, self.access, None)
+        try:
+            return Folder(path, self.access, _open_folder(name, self._fd))
+        except OSError as exc:
+            if path.is_symlink():
+                message = f"{path} is a link; links below the root are not followed"
+                raise UnsafePathError(message) from exc
+            raise
+
+    def create(self, name: str) -> OpenFile:
+        """Make the file `name` for appending; it must not be there yet.
+
+        Raises:
+            FileExistsError: It is there already, also as a link.
+            OSError: It cannot be made.
+        """
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
+        return self._open(name, flags)
+
+    def reopen(self, name: str) -> OpenFile:
+        """Open the file `name` for reading and writing, making it where missing."""
+        return self._open(name, os.O_RDWR | os.O_CREAT)
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Put a file in place as a whole: readers see the old one or the new one.
+
+        A crash may leave `.<name>.<pid>.tmp` behind.
+        """
+        temporary = f".{name}.{os.getpid()}.tmp"
+        self.remove(temporary)
+        file = self.create(temporary)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(file.fd, view) :]
+        except BaseException:
+            self.remove(temporary)
+            raise
+        if _BY_FD:
+            os.replace(temporary, name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+        else:
+            os.replace(self.path / temporary, self.path / name)
+
+    def remove(self, name: str) -> bool:
+        """Remove the file `name`; return False if it was not there."""
+        try:
+            if _BY_FD:
+                os.unlink(name, dir_fd=self._fd)
+            else:
+                (self.path / name).unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def names(self) -> list[str]:
+        """Return the names in this folder."""
+        return os.listdir(self._fd if _BY_FD else self.path)
+
+    def size(self, name: str) -> int:
+        """Return the size of the file `name` in bytes; 0 if it is not there."""
+        try:
+            if _BY_FD:
+                return os.stat(name, dir_fd=self._fd, follow_symlinks=False).st_size
+            return os.lstat(self.path / name).st_size
+        except FileNotFoundError:
+            return 0
+
+    def exists(self) -> bool:
+        """Whether the folder still has its place; a removed one can be held open."""
+        try:
+            if not _BY_FD:
+                return self.path.is_dir()
+            held = os.fstat(self._fd)
+            return held.st_nlink > 0 and os.path.samestat(held, os.stat(self.path))
+        except OSError:
+            return False
+
+    @property
+    def _fd(self) -> int:
+        assert self._held is not None
+        return self._held.fd
+
+    def _open(self, name: str, flags: int) -> OpenFile:
+        flags |= _NO_LINK | _BINARY
+        if _BY_FD:
+            fd = os.open(name, flags, self.access.file, dir_fd=self._fd)
+        else:
+            fd = os.open(self.path / name, flags, self.access.file)
+        file = OpenFile(fd)
+        if flags & os.O_CREAT:
+            _set_mode(fd, self.access.file)
+        return file
+
+    def _make(self, name: str) -> None:
+        try:
+            if _BY_FD:
+                os.mkdir(name, self.access.folder, dir_fd=self._fd)
+                made = _open_folder(name, self._fd)
+                _set_mode(made.fd, self.access.folder)
+            else:
+                os.mkdir(self.path / name, self.access.folder)
+        except FileExistsError:
+            return
+
+
+def append_to(path: Path, access: Access) -> OpenFile:
+    """Open a file the user named for appending, making it with `access` if missing.
+
+    An existing file keeps its mode, and may be a link: the name is the user's own.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | _BINARY | getattr(os, "O_CLOEXEC", 0)
+    try:
+        file = OpenFile(os.open(path, flags | os.O_CREAT | os.O_EXCL, access.file))
+    except FileExistsError:
+        return OpenFile(os.open(path, flags))
+    _set_mode(file.fd, access.file)
+    return file
+
+
+def _make_root(root: Path, access: Access) -> None:
+    """Make the root with the right mode; its parents get the user's usual one."""
+    root.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(mode=access.folder)
+    except FileExistsError:
+        return
+    root.chmod(access.folder)
+
+
+def _open_folder(name: str | Path, parent: int | None) -> OpenFile:
+    flags = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
+    if parent is not None:
+        flags |= getattr(os, "O_NOFOLLOW", 0)
+    return OpenFile(os.open(name, flags, dir_fd=parent))
+
+
+def _set_mode(fd: int, mode: int) -> None:
+    """Give the file the mode meant, whatever the umask took away."""
+    if not hasattr(os, "fchmod"):
+        return
+    try:
+        os.fchmod(fd, mode)
+    except PermissionError:  # another user's file in a shared folder keeps its mode
+        return

@@ -1,0 +1,580 @@
+"""The tap: loggers that take `metric=` and `step=` and show every record to the run.
+
+`install` upgrades the process's loggers in place, so that loggers made before and
+after take part and no handler is needed on root. For everybody else nothing changes:
+a record goes on to the stock path exactly if it would have gone there without mlog.
+
+What `MetricLogger` overrides, and why: the level methods (keywords, optional message),
+`getEffectiveLevel` (an open run may want more than the program's levels let pass;
+`logging` caches the answer), `_log` and `handle` (the run first, then the stock path).
+"""
+
+import logging
+import sys
+import threading
+from collections.abc import Mapping
+from types import FrameType, TracebackType
+from typing import Any, TypeAlias, cast
+
+from mlog.context import active, receivers
+from mlog.errors import warn_once
+from mlog.record import LeanMetric, LeanRecord, metric_of, metric_text
+from mlog.types import Metrics
+
+__all__ = [
+    "MetricLogger",
+    "always",
+    "clear_level_caches",
+    "ensure_installed",
+    "getLogger",
+    "install",
+    "is_installed",
+    "uninstall",
+]
+
+DEBUG, INFO, WARNING = logging.DEBUG, logging.INFO, logging.WARNING
+ERROR, CRITICAL = logging.ERROR, logging.CRITICAL
+
+ExcInfo: TypeAlias = (
+    bool
+    | BaseException
+    | tuple[type[BaseException], BaseException, TracebackType | None]
+    | tuple[None, None, None]
+    | None
+)
+
+_get_frame = sys._getframe
+_get_factory = logging.getLogRecordFactory
+_THIS_FILE = _get_frame().f_code.co_filename
+_INTERNAL = frozenset((_THIS_FILE, logging.addLevelName.__code__.co_filename))
+_RESERVED = frozenset(vars(logging.makeLogRecord({}))) | {"asctime", "message"}
+_STOCK_KEYWORDS = {"exc_info", "stack_info", "stacklevel"}
+_stock_make_record = logging.Logger.makeRecord
+_stock_find_caller = logging.Logger.findCaller
+
+always: set[logging.Handler] = set()
+"""Handlers that get metrics at INFO and above whatever the loggers' levels say."""
+
+
+class MetricLogger(logging.Logger):
+    """A `logging.Logger` whose methods also take metrics.
+
+    `logger.info(metric={"loss": 0.3}, step=3)` records numbers, with or without a
+    message. A metric at INFO or above reaches the active run whatever the level of the
+    logger, its `disabled` or `logging.disable` say. No method raises for a wrong
+    argument: it warns once and keeps what can be kept.
+    """
+
+    _makes_stock_records = True
+
+    def __init_subclass__(cls) -> None:
+        """Note whether a subclass makes records its own way."""
+        cls._makes_stock_records = (
+            cls.makeRecord is _stock_make_record
+            and cls.findCaller is _stock_find_caller
+        )
+
+    # The five level methods are alike on purpose: one more call in between would cost
+    # a tenth of the whole way to the disk.
+
+    def debug(
+        self,
+        msg: object = "",
+        *args: object,
+        metric: Metrics | None = None,
+        step: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Log at DEBUG; metrics obey the level here like any debug line."""
+        if self.isEnabledFor(DEBUG):
+            if kwargs:
+                self._log_with(DEBUG, msg, args, metric, step, kwargs)
+            else:
+                self._log_plain(DEBUG, msg, args, metric, step, _get_frame(1))
+
+    def info(
+        self,
+        msg: object = "",
+        *args: object,
+        metric: Metrics | None = None,
+        step: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Log at INFO.
+
+        Args:
+            msg: Message, %-formatted with `args` as everywhere in `logging`; may be
+                left out when there are metrics.
+            *args: For the message.
+            metric: Name to number; "/" groups names, nested mappings are flattened.
+                NaN and infinities are kept. Tensors are read by `.item()`, which waits
+                for the GPU. Values are read before the call returns.
+            step: Position on the x axis in the caller's unit, any order.
+            **kwargs: `exc_info`, `stack_info`, `stacklevel`, `extra`, as in `logging`.
+        """
+        if kwargs:
+            self._log_with(INFO, msg, args, metric, step, kwargs)
+        elif metric is not None or self.isEnabledFor(INFO):
+            self._log_plain(INFO, msg, args, metric, step, _get_frame(1))
+
+    def warning(
+        self,
+        msg: object = "",
+        *args: object,
+        metric: Metrics | None = None,
+        step: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Log at WARNING; see `info`."""
+        if kwargs:
+            self._log_with(WARNING, msg, args, metric, step, kwargs)
+        elif metric is not None or self.isEnabledFor(WARNING):
+            self._log_plain(WARNING, msg, args, metric, step, _get_frame(1))
+
+    def error(
+        self,
+        msg: object = "",
+        *args: object,
+        metric: Metrics | None = None,
+        step: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Log at ERROR; see `info`."""
+        if kwargs:
+            self._log_with(ERROR, msg, args, metric, step, kwargs)
+        elif metric is not None or self.isEnabledFor(ERROR):
+            self._log_plain(ERROR, msg, args, metric, step, _get_frame(1))
+
+    def critical(
+        self,
+        msg: object = "",
+        *args: object,
+        metric: Metrics | None = None,
+        step: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Log at CRITICAL; see `info`."""
+        if kwargs:
+            self._log_with(CRITICAL, msg, args, metric, step, kwargs)
+        elif metric is not None or self.isEnabledFor(CRITICAL):
+            self._log_plain(CRITICAL, msg, args, metric, step, _get_frame(1))
+
+    def exception(
+        self,
+        msg: object = "",
+        *args: object,
+        exc_info: ExcInfo = True,
+        metric: Metrics | None = None,
+        step: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Log at ERROR with the exception being handled; see `info`."""
+        kwargs["exc_info"] = exc_info
+        self._log_with(ERROR, msg, args, metric, step, kwargs)
+
+    def log(
+        self,
+        level: int,
+        msg: object = "",
+        *args: object,
+        metric: Metrics | None = None,
+        step: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Log at any level; see `info`."""
+        if not isinstance(level, int):
+            super().log(level, msg, *args, **kwargs)  # says what stock says
+        elif kwargs:
+            self._log_with(level, msg, args, metric, step, kwargs)
+        elif (metric is not None and level >= INFO) or self.isEnabledFor(level):
+            self._log_plain(level, msg, args, metric, step, _get_frame(1))
+
+    def getEffectiveLevel(self) -> int:
+        """Return the lower of the logger's own level and what open runs want."""
+        level = super().getEffectiveLevel()
+        for run in receivers():
+            level = min(level, run.wanted_level(self.name))
+        return level
+
+    def handle(self, record: logging.LogRecord) -> None:
+        """Show a finished record to the run, then to the handlers, whatever its level.
+
+        As with a stock logger, whoever calls this has decided about the level.
+        """
+        run = active()
+        if run is not None:
+            run.receive(record, True)
+        super().handle(record)
+
+    def _log(  # type: ignore[override]  # more keywords than typeshed's
+        self,
+        level: int,
+        msg: object,
+        args: Any,
+        exc_info: ExcInfo = None,
+        extra: Mapping[str, object] | None = None,
+        stack_info: bool = False,
+        stacklevel: int = 1,
+        **kwargs: Any,
+    ) -> None:
+        """Make a stock record and dispatch it; methods of other libraries call this."""
+        given = {"exc_info": exc_info, "stack_info": stack_info}
+        record = self._make(
+            level, msg, args, extra, {**kwargs, **given, "stacklevel": stacklevel + 1}
+        )
+        self._dispatch(record, level)
+
+    # --- from a call to a record -----------------------------------------------------
+
+    def _log_plain(
+        self,
+        level: int,
+        msg: object,
+        args: Any,
+        metric: Metrics | None,
+        step: object,
+        frame: FrameType,
+    ) -> None:
+        """Log a call without further keywords, by a lean record where possible."""
+        if metric is not None and not isinstance(metric, Mapping):
+            _warn_of_metric(metric)
+            if self.isEnabledFor(level):
+                extra = {"metric": metric}
+                self._log_lean(level, msg, args, None, step, extra, frame)
+            return
+        if _get_factory() is logging.LogRecord and self._is_stock():
+            self._log_lean(level, msg, args, metric, step, None, frame)
+            return
+        known = {"stacklevel": 3, "metric": metric, "step": step}
+        record = self._make(level, msg, args, None, known)
+        if not self._dispatch(record, level) and metric is not None:
+            _warn_of_no_run()
+
+    def _log_with(
+        self,
+        level: int,
+        msg: object,
+        args: Any,
+        metric: Metrics | None,
+        step: object,
+        kwargs: dict[str, Any],
+    ) -> None:
+        """Log a call that has `extra=`, `exc_info=` and the like, or a misspelling."""
+        extra = _read_extra(kwargs)
+        known = {key: kwargs.pop(key) for key in _STOCK_KEYWORDS & kwargs.keys()}
+        if kwargs:
+            _warn_of_keywords(kwargs)
+            extra = {**kwargs, **(extra or {})}
+        if metric is not None and not isinstance(metric, Mapping):
+            _warn_of_metric(metric)
+            extra, metric = {**(extra or {}), "metric": metric}, None
+        given = metric if metric is not None else (extra or {}).get("metric")
+        certain = level >= INFO and isinstance(given, Mapping)
+        if not certain and not self.isEnabledFor(level):
+            return
+        if not known and _get_factory() is logging.LogRecord and self._is_stock():
+            frame = _get_frame(2)
+            self._log_lean(level, msg, args, metric, step, extra, frame)
+            return
+        known["stacklevel"] = known.get("stacklevel", 1) + 2
+        record = self._make(
+            level, msg, args, extra, {**known, "metric": metric, "step": step}
+        )
+        if not self._dispatch(record, level) and metric is not None:
+            _warn_of_no_run()
+
+    def _log_lean(
+        self,
+        level: int,
+        msg: object,
+        args: Any,
+        metric: Metrics | None,
+        step: object,
+        extra: Mapping[str, Any] | None,
+        frame: FrameType,
+    ) -> None:
+        """Dispatch a lean record of the call that stands in `frame` or above."""
+        while frame.f_code.co_filename in _INTERNAL and frame.f_back is not None:
+            frame = frame.f_back
+        by_keyword = metric is not None
+        if extra:
+            metric, step, extra = _take_from_extra(metric, step, extra)
+        code, offset, line = frame.f_code, frame.f_lasti, None
+        if by_keyword and not args and type(msg) is str and not msg:
+            kind: type[LeanRecord] = LeanMetric
+        else:
+            kind, line = LeanRecord, frame.f_lineno
+            if len(args) == 1 and isinstance(args[0], Mapping) and args[0]:
+                args = args[0]  # as LogRecord does
+        record = kind(
+            self.name, level, msg, args, metric, step, extra, code, offset, line
+        )
+        if not self._dispatch(record, level) and by_keyword:
+            _warn_of_no_run()
+
+    def _make(
+        self,
+        level: int,
+        msg: object,
+        args: Any,
+        extra: Mapping[str, Any] | None,
+        known: dict[str, Any],
+    ) -> logging.LogRecord:
+        """Make a record the way `Logger._log` does, by factory and `makeRecord`.
+
+        Args:
+            level, msg, args, extra: As in `Logger._log`.
+            known: Other keywords of the call; `stacklevel` counts mlog's own frames,
+                this function's excepted.
+        """
+        metric, step = known.get("metric"), known.get("step")
+        if extra is not None:
+            extra = _free_names(extra)
+        if metric is not None:
+            if type(msg) is str and not msg and not args:
+                msg = metric_text(metric, step)
+            extra = {**(extra or {}), "metric": metric}
+        if step is not None:
+            extra = {**(extra or {}), "step": step}
+        path, line, function, stack = self._find(
+            known.get("stack_info", False), known["stacklevel"] + 1
+        )
+        exc_info = _read_exc_info(known.get("exc_info"))
+        return self.makeRecord(
+            *(self.name, level, path, line, msg, args, exc_info),
+            *(function, extra, stack),
+        )
+
+    def _find(self, stack_info: bool, stacklevel: int) -> tuple[str, int, str, Any]:
+        """Return path, line and function of the caller, and the stack if asked."""
+        unknown = ("(unknown file)", 0, "(unknown function)", None)
+        if not logging._srcfile:  # type: ignore[attr-defined]
+            return unknown
+        try:
+            found = self.findCaller(stack_info, stacklevel + 1)
+        except ValueError:  # as `Logger._log` does
+            return unknown
+        if found[0] != _THIS_FILE:
+            return found
+        # A findCaller of another library that does not count by stacklevel.
+        frame: FrameType | None = _get_frame(1)
+        while frame is not None and frame.f_code.co_filename in _INTERNAL:
+            frame = frame.f_back
+        if frame is None:
+            return unknown
+        return (frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name, found[3])
+
+    # --- from a record to the run and to everybody else --------------------------------
+
+    def _dispatch(self, record: logging.LogRecord, level: int) -> bool:
+        """Show a record to the run, then to the stock path if its level lets it pass.
+
+        Returns:
+            Whether a run or a handler for metrics took part.
+        """
+        passes = self._passes(level)
+        run = active()
+        if run is not None:
+            run.receive(record, passes)
+        if passes:
+            super().handle(record)
+        elif always and level >= INFO and metric_of(record) is not None:
+            self._show_always(record)
+        return run is not None or bool(always)
+
+    def _passes(self, level: int) -> bool:
+        """Say what `isEnabledFor` would say without mlog."""
+        if self.disabled:
+            return False
+        key = ~level  # beside logging's own keys: it empties this cache at each change
+        try:
+            return self._cache[key]  # type: ignore[no-any-return, attr-defined]
+        except KeyError:
+            own = super().getEffectiveLevel()
+            passes = self.manager.disable < level and level >= own
+            self._cache[key] = passes  # type: ignore[attr-defined]
+            return passes
+
+    def _show_always(self, record: logging.LogRecord) -> None:
+        """Hand a metric that no level lets pass to the handlers that want it anyway."""
+        logger: logging.Logger | None = self
+        while logger is not None:
+            for handler in logger.handlers:
+                if handler in always and record.levelno >= handler.level:
+                    handler.handle(record)
+            logger = logger.parent if logger.propagate else None
+
+    def _is_stock(self) -> bool:
+        """Whether records are made as `logging` itself makes them."""
+        return (
+            self._makes_stock_records
+            and logging.Logger.makeRecord is _stock_make_record
+            and bool(logging._srcfile)  # type: ignore[attr-defined]
+        )
+
+
+class MetricRootLogger(MetricLogger, logging.RootLogger):
+    """The root logger, upgraded."""
+
+
+def _read_extra(kwargs: dict[str, Any]) -> Mapping[str, Any] | None:
+    extra = kwargs.pop("extra", None)
+    if extra is None or isinstance(extra, Mapping):
+        return extra
+    text = f"extra must be a mapping, got {type(extra).__name__}; kept as field 'extra_'"
+    warn_once("extra", text, stacklevel=4)
+    return {"extra_": extra}
+
+
+def _take_from_extra(
+    metric: Metrics | None, step: object, extra: Mapping[str, Any]
+) -> tuple[Metrics | None, object, Mapping[str, Any]]:
+    """Return metric, step and the other fields of a call; keywords win."""
+    fields = dict(_free_names(extra))
+    if metric is None and isinstance(fields.get("metric"), Mapping):
+        metric = fields.pop("metric")
+    if "step" in fields:
+        given = fields.pop("step")
+        step = given if step is None else step
+    return metric, step, fields
+
+
+def _free_names(extra: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the fields with no name that a record has itself (stock raises KeyError)."""
+    if _RESERVED.isdisjoint(extra):
+        return extra
+    taken = sorted(_RESERVED & extra.keys())
+    text = f"extra= may not hold {', '.join(taken)}; kept as {taken[0]}_ and so on"
+    warn_once("reserved", text, stacklevel=5)
+    return {f"{k}_" if k in _RESERVED else k: v for k, v in extra.items()}
+
+
+def _read_exc_info(exc_info: Any) -> Any:
+    """Return what a record holds for the `exc_info` of a call."""
+    if isinstance(exc_info, BaseException):
+        return (type(exc_info), exc_info, exc_info.__traceback__)
+    if exc_info and not isinstance(exc_info, tuple):
+        return sys.exc_info()
+    return exc_info or None
+
+
+def _warn_of_metric(metric: object) -> None:
+    text = (
+        f"metric must be a mapping like {{'loss': 0.3}}, got {type(metric).__name__}; "
+        "kept as an ordinary field"
+    )
+    warn_once("metric", text, stacklevel=4)
+
+
+def _warn_of_keywords(kwargs: Mapping[str, Any]) -> None:
+    names = ", ".join(f"{name}=" for name in kwargs)
+    text = (
+        f"a logging call has no keyword {names}; write metric={{'name': number}}, step= "
+        "or extra={...}; kept as ordinary fields"
+    )
+    warn_once("keywords", text, stacklevel=4)
+
+
+def _warn_of_no_run() -> None:
+    text = (
+        "metric= was logged with no run open, so no file holds it; "
+        "open one with mlog.start_run() or logging.basicConfig(handlers=[mlog.RunHandler()])"
+    )
+    warn_once("no run", text, stacklevel=5)
+
+
+# --- installing ------------------------------------------------------------------------
+
+_lock = threading.RLock()
+_installs = 0
+_class_before: type[logging.Logger] | None = None
+_upgraded: dict[type[logging.Logger], type[logging.Logger]] = {
+    logging.Logger: MetricLogger,
+    logging.RootLogger: MetricRootLogger,
+}
+
+
+def install() -> None:
+    """Upgrade the process's loggers so that they take `metric=` and `step=`.
+
+    Every object of mlog that needs this does it itself. Calls are counted: as many
+    `uninstall` undo it. Loggers of a foreign class stay as they are (records of theirs
+    reach a run through a `RunHandler`). Safe from any thread.
+    """
+    global _installs, _class_before
+    with _lock:
+        _installs += 1
+        if _installs > 1:
+            return
+        _class_before = logging.getLoggerClass()
+        logging.setLoggerClass(_upgrade(_class_before))
+        for logger in _all_loggers():
+            if type(logger) in (logging.Logger, logging.RootLogger):
+                logger.__class__ = _upgraded[type(logger)]
+        clear_level_caches()
+
+
+def uninstall() -> None:
+    """Undo one `install`; with the last one every logger is what it was before.
+
+    A call too many does nothing. Safe from any thread.
+    """
+    global _installs, _class_before
+    with _lock:
+        if _installs == 0:
+            return
+        _installs -= 1
+        if _installs:
+            return
+        original = {new: old for old, new in _upgraded.items()}
+        if _class_before is not None and logging.getLoggerClass() in original:
+            logging.setLoggerClass(_class_before)
+        _class_before = None
+        for logger in _all_loggers():
+            if type(logger) in original:
+                logger.__class__ = original[type(logger)]
+        clear_level_caches()
+
+
+def ensure_installed() -> None:
+    """Install unless it is done; what mlog's own objects call."""
+    with _lock:
+        if _installs == 0:
+            install()
+
+
+def is_installed() -> bool:
+    """Whether loggers are upgraded."""
+    return _installs > 0
+
+
+def getLogger(name: str | None = None) -> MetricLogger:
+    """Return `logging.getLogger(name)`, typed, and installed if it was not.
+
+    A logger of a foreign class that was made before is upgraded, too, because it was
+    asked for by name here.
+    """
+    ensure_installed()
+    logger = logging.getLogger(name)
+    if not isinstance(logger, MetricLogger):
+        logger.__class__ = _upgrade(type(logger))
+    return cast(MetricLogger, logger)
+
+
+def clear_level_caches() -> None:
+    """Make every logger ask for its level anew; needed when runs open or close."""
+    logging.root.setLevel(logging.root.level)
+
+
+def _upgrade(base: type[logging.Logger]) -> type[logging.Logger]:
+    """Return a class that is both `base` and a MetricLogger."""
+    if issubclass(base, MetricLogger):
+        return base
+    if base not in _upgraded:
+        _upgraded[base] = type(base.__name__, (MetricLogger, base), {})
+    return _upgraded[base]
+
+
+def _all_loggers() -> list[logging.Logger]:
+    known = list(logging.root.manager.loggerDict.values())
+    return [logging.root, *(x for x in known if isinstance(x, logging.Logger))]

@@ -1,0 +1,1 @@
+"""Reading runs from their files; never imports what writes them."""

@@ -1,0 +1,219 @@
+"""The record that the tap makes, and what a record of any origin says of metrics.
+
+`LeanRecord` stores what an entry needs and fills in what `logging` would have stored
+only when somebody reads it: making a stock `LogRecord` costs three times as much as
+writing the line.
+"""
+
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from types import CodeType
+from typing import Any
+
+from mlog.values import safe_str
+
+__all__ = [
+    "STANDARD",
+    "LeanMetric",
+    "LeanRecord",
+    "MetricText",
+    "metric_of",
+    "metric_text",
+]
+
+STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
+    "asctime",
+    "message",
+    "metric",
+    "step",
+    "taskName",
+}
+"""Attributes of a record that are not the caller's own fields."""
+
+_stored = logging.LogRecord.__dict__["__dict__"].__get__
+"""Read the real attribute dictionary of a record, past `LeanRecord.__dict__`."""
+
+
+class LeanRecord(logging.LogRecord):
+    """A record that is cheap to make and complete as soon as anybody looks.
+
+    It keeps the code object and offset of the call instead of path and line, and no
+    thread or process fields. Reading `__dict__` (every formatter does) or any missing
+    attribute fills them in, so formatters, `copy` and `pickle` see what `logging`
+    itself would have stored; a copy is a plain `LogRecord`.
+    """
+
+    __slots__ = (
+        "_code",
+        "_lasti",
+        "_lineno",
+        "_whole",
+        "given",
+        "given_metric",
+        "given_step",
+        "time_ns",
+    )
+
+    exc_info = None
+    exc_text = None
+    stack_info = None
+
+    def __init__(
+        self,
+        name: str,
+        level: int,
+        msg: object,
+        args: Any,
+        metric: Mapping[Any, Any] | None,
+        step: object,
+        extra: Mapping[str, Any] | None,
+        code: CodeType,
+        lasti: int,
+        lineno: int | None,
+    ) -> None:
+        """Store the parts; `lineno` may be left to be found from `code` and `lasti`."""
+        self.time_ns = time.time_ns()
+        self.name = name
+        self.levelno = level
+        self.msg = msg  # type: ignore[assignment]  # typeshed: str; any object in fact
+        self.args = args
+        self.given_metric = metric
+        self.given_step = step
+        self.given = extra
+        self._code = code
+        self._lasti = lasti
+        self._lineno = lineno
+        self._whole = False
+
+    @property
+    def __dict__(self) -> dict[str, Any]:  # type: ignore[override]
+        """All attributes, as `logging` would have stored them."""
+        if not self._whole:
+            self._fill()
+        return _stored(self)  # type: ignore[no-any-return]
+
+    def __getattr__(self, name: str) -> Any:
+        """Fill the record in when an attribute is asked for that is not there yet."""
+        if not self._whole:
+            self._fill()
+            stored = _stored(self)
+            if name in stored:
+                return stored[name]
+        raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle as a plain record that needs no mlog to be read."""
+        whole = dict(self.__dict__)
+        whole["msg"] = self._shown()
+        return logging.makeLogRecord, (whole,)
+
+    def __reduce_ex__(self, protocol: Any, /) -> tuple[Any, ...]:
+        """See `__reduce__`."""
+        return self.__reduce__()
+
+    def getMessage(self) -> str:
+        """Return the message; metrics without one read `loss=0.3 step=3`."""
+        msg = str(self._shown())
+        return msg % self.args if self.args else msg
+
+    @property
+    def path(self) -> str:
+        """Path of the source file of the call."""
+        return self._code.co_filename
+
+    @property
+    def function(self) -> str:
+        """Name of the calling function."""
+        return self._code.co_name
+
+    @property
+    def line(self) -> int:
+        """Line of the call."""
+        if self._lineno is None:
+            self._lineno = _line_at(self._code, self._lasti)
+        return self._lineno
+
+    def _shown(self) -> object:
+        return self.msg
+
+    def _fill(self) -> None:
+        self._whole = True
+        own = dict(_stored(self))
+        whole = vars(_stock_record(self)) | own
+        whole.update((k, v) for k, v in (self.given or {}).items() if k not in own)
+        if self.given_metric is not None:
+            whole.setdefault("metric", self.given_metric)
+        if self.given_step is not None:
+            whole.setdefault("step", self.given_step)
+        _stored(self).update(whole)
+
+    def user_fields(self) -> dict[str, Any]:
+        """Return the caller's own fields, with those that filters added later."""
+        later = {k: v for k, v in _stored(self).items() if k not in STANDARD}
+        return {**(self.given or {}), **later} if later else dict(self.given or {})
+
+
+class LeanMetric(LeanRecord):
+    """A record of metrics given by `metric=`, without a message."""
+
+    __slots__ = ()
+
+    def _shown(self) -> object:
+        return metric_text(self.given_metric or {}, self.given_step)
+
+
+def _stock_record(lean: LeanRecord) -> logging.LogRecord:
+    """Build the record `logging` would have made, at the time of the lean one."""
+    stock = logging.LogRecord(
+        lean.name, lean.levelno, lean.path, lean.line, lean.msg, (), None, lean.function
+    )
+    created = lean.time_ns / 1e9
+    stock.relativeCreated -= (stock.created - created) * 1_000
+    stock.created = created
+    if sys.version_info >= (3, 13):
+        stock.msecs = lean.time_ns // 1_000_000 % 1_000 + 0.0
+    else:
+        stock.msecs = int((created - int(created)) * 1_000) + 0.0
+    return stock
+
+
+def _line_at(code: CodeType, lasti: int) -> int:
+    for start, end, line in code.co_lines():
+        if start <= lasti < end and line is not None:
+            return line
+    return code.co_firstlineno
+
+
+class MetricText(str):
+    """A message made of metrics for the eyes of other handlers; not part of an entry."""
+
+    __slots__ = ()
+
+
+def metric_text(metric: Mapping[Any, Any], step: object = None) -> MetricText:
+    """Return `loss=0.3 acc=0.9 step=3`, for handlers that show text."""
+    parts = [f"{safe_str(name)}={_short(value)}" for name, value in metric.items()]
+    if step is not None:
+        parts.append(f"step={_short(step)}")
+    return MetricText(" ".join(parts))
+
+
+def _short(value: object) -> str:
+    text = f"{value:.6g}" if type(value) is float else safe_str(value)
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+def metric_of(record: logging.LogRecord) -> Mapping[Any, Any] | None:
+    """Return the metrics a record carries, by keyword, `extra=` or loguru's `extra`.
+
+    Only a Mapping counts; another library's `extra={"metric": "accuracy"}` is its own.
+    """
+    if isinstance(record, LeanRecord):
+        return record.given_metric
+    fields = record.__dict__
+    metric = fields.get("metric")
+    if metric is None and isinstance(nested := fields.get("extra"), Mapping):
+        metric = nested.get("metric")
+    return metric if isinstance(metric, Mapping) else None

@@ -1,0 +1,1 @@
+"""Runs: starting, joining, logging to and ending them."""

@@ -1,0 +1,200 @@
+"""Where records enter a run: which are taken, and what becomes of them."""
+
+import collections
+import logging
+import os
+import sys
+import weakref
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from mlog.context import Receiver, Scope, scope
+from mlog.entry import Redacts, fields_of, has_nonfinite, metric_line
+from mlog.errors import warn_once
+from mlog.record import LeanMetric, metric_of
+from mlog.run.keeper import keeper
+from mlog.run.levels import LevelRule
+from mlog.run.writer import Place, Writer
+
+__all__ = ["Recorder", "Silent"]
+
+
+class Recorder(logging.Filterer):
+    """Takes records for one run; a `Receiver`. Safe from any thread.
+
+    Filters added to it (`addFilter`) decide about records of this run only; they may
+    replace a record (Python 3.12) but must not change it, as other handlers see it too.
+
+    Attributes:
+        is_open: Whether records are still taken.
+        outer: The run this one was started inside.
+        writer: Appends the entries; another one in a forked child.
+    """
+
+    def __init__(
+        self,
+        writer: Writer,
+        rule: LevelRule,
+        *,
+        outer: Receiver | None = None,
+        redactor: Redacts | None = None,
+        flight_recorder: int = 0,
+        strict: bool = False,
+        filters: Iterable[Any] = (),
+    ) -> None:
+        """Join the parts.
+
+        Args:
+            writer: Where entries go.
+            rule: Which lines are taken.
+            outer: The run this one was started inside.
+            redactor: Takes secrets out. None: nothing is taken out.
+            flight_recorder: How many of the latest lines that were not taken are kept
+                in memory, to be written when an ERROR or a non-finite metric comes.
+            strict: Whether failures are raised to the caller, for tests.
+            filters: As for `addFilter`.
+        """
+        super().__init__()
+        self.writer = writer
+        self.rule = rule
+        self.outer = outer
+        self.is_open = True
+        self.redactor = redactor
+        self.strict = strict
+        self._ring: collections.deque[dict[str, Any]] | None = None
+        if flight_recorder:
+            self._ring = collections.deque(maxlen=flight_recorder)
+        for each in filters:
+            self.addFilter(each)
+        _recorders.add(self)
+
+    def wanted_level(self, logger: str) -> int:
+        """Return the lowest level this run wants from the logger of that name."""
+        if self._ring is not None:
+            return logging.DEBUG
+        return self.rule.wanted(logger)
+
+    def receive(self, record: logging.LogRecord, passes: bool) -> None:
+        """Take one record: when this returns, its entry is with the kernel.
+
+        Never raises an Exception (but with `strict`). What cannot be written is
+        counted, and told by a `run.dropped` event.
+        """
+        line = b""
+        try:
+            now = scope()
+            if (
+                type(record) is LeanMetric
+                and record.given is None
+                and now.fields is None
+                and not self.filters
+            ):
+                step = record.given_step
+                if step is None:
+                    step = now.step
+                line = metric_line(record, step, self.writer.take)
+                if line:
+                    self.writer.metrics.append(line)
+                    return
+            self._receive(record, passes, now)
+        except Exception as exc:  # a lost line is better than a lost training run
+            self._lose(exc, line)
+            if self.strict:
+                raise
+        except BaseException:  # Ctrl-C, or a signal handler that raises
+            self._interrupted()
+            raise
+
+    def _receive(
+        self, record: logging.LogRecord, passes: bool, now: Scope
+    ) -> None:
+        metric = metric_of(record)
+        certain = metric is not None and record.levelno >= logging.INFO
+        name, level = record.name, record.levelno
+        taken = certain or self.rule.accepts(name, level, passes)
+        if not taken and self._ring is None:
+            return
+        if self.filters:
+            kept = self.filter(record)
+            if not kept:
+                return
+            if isinstance(kept, logging.LogRecord):
+                record = kept
+        stream, entry = fields_of(record, now, self.redactor)
+        if not taken:
+            assert self._ring is not None
+            self._ring.append(entry)
+            return
+        if stream == "logs" and metric is not None and "msg" not in entry:
+            warn_once("empty", "metric= holds no metrics; nothing is recorded")
+            return
+        if stream == "logs" and self.writer.scarce and level < logging.WARNING:
+            self.writer.lose("little disk space is left", None)
+            return
+        if self._ring and (level >= logging.ERROR or _went_wrong(metric)):
+            self._release()
+        self.writer.write(stream, entry)
+
+    def _release(self) -> None:
+        """Write the lines before the trouble."""
+        assert self._ring is not None
+        while self._ring:
+            entry = self._ring.popleft()
+            self.writer.write("metrics" if "metric" in entry else "logs", entry)
+
+    def _lose(self, error: Exception, line: bytes) -> None:
+        seq = int(line.split(b'"seq":', 1)[1].split(b",", 1)[0]) if line else None
+        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+        self.writer.lose(str(reason)[:200], seq)
+
+    def _interrupted(self) -> None:
+        """Name the numbers that may have been taken when the call was cut off."""
+        if self.writer.started:
+            now = self.writer.take()
+            self.writer.lose("interrupted", max(0, now - 8), now)
+
+    def after_fork_in_child(self) -> None:
+        """Go on as a writer of this process's own, begun with its first entry."""
+        parent = self.writer
+        parent.forget_lock()
+        place = Place(main=False, attempt=parent.attempt)
+        child = replace(parent, place=place, name="", scarce=False)
+        child.on_open = keeper.ensure
+        self.writer = child
+        if self._ring is not None:
+            self._ring.clear()
+        keeper.watch(child)
+
+
+class Silent:
+    """Takes the records of a run that is off, and drops them."""
+
+    def __init__(self) -> None:
+        """Be open, outside any other run."""
+        self.is_open = True
+        self.outer: Receiver | None = None
+
+    def receive(self, record: logging.LogRecord, passes: bool) -> None:
+        """Drop the record."""
+
+    def wanted_level(self, logger: str) -> int:
+        """Want nothing that the program's own levels do not let pass."""
+        return sys.maxsize
+
+
+def _went_wrong(metric: Mapping[Any, Any] | None) -> bool:
+    return metric is not None and has_nonfinite(metric)
+
+
+_recorders: "weakref.WeakSet[Recorder]" = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for recorder in list(_recorders):
+        if recorder.is_open:
+            recorder.after_fork_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,375 @@
+"""`start_run`: choose folder and identity, open the files, make the run active."""
+
+import os
+import secrets
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlog import context
+from mlog.errors import MlogError, RunExistsError, UnsafePathError, say, warn_once
+from mlog.folder import Folder, access_for
+from mlog.layout import SegmentName, experiment_name, find_root, new_run_id, slug
+from mlog.logger import ensure_installed
+from mlog.reader.find import find_run
+from mlog.redaction import Redactor, make_redactor
+from mlog.run.api import Run, run_of
+from mlog.run.identity import Identity, identify, this_process
+from mlog.run.keeper import keeper
+from mlog.run.levels import LevelRule
+from mlog.run.recorder import Recorder
+from mlog.run.writer import Place, Writer, WriterOptions
+from mlog.types import LevelSpec, Mode
+
+__all__ = ["announce", "join_inherited", "start_run"]
+
+_started: dict[str, str | None] = {}
+"""Path of each run opened here to the `MLOG_RUN` found before it."""
+
+_nth = 0
+_implicit: Run | None = None
+"""The inherited run that `import mlog` joined, until a run is started here."""
+
+
+def start_run(
+    experiment: str | None = None,
+    *,
+    name: str | None = None,
+    run_id: str | None = None,
+    resume: bool | str | None = None,
+    dir: str | os.PathLike[str] | None = None,
+    params: Mapping[str, Any] | None = None,
+    tags: Mapping[str, Any] | None = None,
+    level: LevelSpec = "auto",
+    parent: "Run | str | os.PathLike[str] | None" = None,
+    mode: Mode = "private",
+    disabled: bool = False,
+    redact: bool | Redactor | Iterable[str] = True,
+    filters: Iterable[Any] = (),
+    flight_recorder: int = 0,
+    fsync_interval: float | str | None = 1.0,
+    segment_bytes: int = 256 << 20,
+    max_log_bytes: int = 5 << 30,
+    strict: bool = False,
+) -> Run:
+    """Start a run, and make it the active one of the calling context.
+
+    From here on every logger of the process writes into it. A second run started in
+    the same context becomes its child. Where the root cannot be written to, the run
+    goes to a temporary folder, with one warning that names it.
+
+    Args:
+        experiment: Group of runs; default: the git folder's name, else the script's.
+        name: Name for people; default: the id.
+        run_id: The id; default: made from time and chance, or shared by the ranks of a
+            job (README, "Processes").
+        resume: Go on with a run in a new attempt: the one of `run_id` (True), or the
+            one named by id, prefix, name, path, "latest" or "-2".
+        dir: Root of all runs; default: `MLOG_DIR`, else the nearest `.mlog` folder
+            upward, else the user's data folder.
+        params, tags: As for `Run.log_params` and `Run.set_tags`.
+        level: Which lines are taken: "auto", a level, or a map from logger prefix to
+            level. Metrics at INFO and above are always taken.
+        parent: Run of which this is a child; default: the active one of the context.
+        mode: "private" (0600 in 0700) or "group" (0660 in 2770).
+        disabled: Record nothing, everything else as usual. Also `MLOG_MODE=off`.
+        redact: Whether secrets are taken out; further names, or a `Redactor`.
+        filters: `logging.Filter`s for what this run takes.
+        flight_recorder: How many lines below `level` are kept in memory, to be written
+            when an ERROR or a non-finite metric comes.
+        fsync_interval: Seconds of work that a power cut may cost; "always"; None:
+            whenever the kernel likes. A killed process loses nothing in any case.
+        segment_bytes: Size of a logs file after which the next one begins.
+        max_log_bytes: Size of all logs files, over which the oldest goes.
+        strict: Raise what would be warned about or counted; for tests.
+
+    Raises:
+        RunExistsError: `run_id` is there already, and `resume` is not given.
+        RunNotFoundError, MlogError: `resume` or `parent` names no run, or several.
+        UnsafePathError: A folder below the root is a link.
+        ValueError, TypeError: An argument is wrong.
+    """
+    global _nth
+    ensure_installed()
+    rule = LevelRule(level)
+    redactor = make_redactor(redact)
+    options = WriterOptions(_interval(fsync_interval), segment_bytes, max_log_bytes)
+    _nth += run_id is None
+    who = identify(_inherited_env(), this_process(), run_id=run_id, nth=_nth)
+    if disabled or who.off:
+        return _start_off(experiment)
+    root = find_root(dir, env=os.environ, cwd=_cwd())
+    _forget_implicit(who)
+    outer = context.scope().run
+    if outer is not None and not outer.is_open:
+        outer = None
+    target = _target(root, experiment, who, resume)
+    folder = _open_folder(target, mode)
+    target.check(folder)
+    place = Place(who.main, who.rank, who.world_size, target.attempt)
+    writer = Writer(folder, place, target.run_id, options, redactor, keeper.ensure)
+    recorder = Recorder(
+        writer,
+        rule,
+        outer=outer,
+        redactor=redactor,
+        flight_recorder=flight_recorder,
+        strict=strict,
+        filters=filters,
+    )
+    parent_path = _parent_path(parent, outer, who, root)
+    run = Run(
+        recorder,
+        run_id=target.run_id,
+        experiment=target.experiment,
+        name=name,
+        path=folder.path,
+        parent=parent_path,
+    )
+    run.begin(_facts(run, parent_path, redactor), announce=who.main)
+    if not who.main:
+        writer.start()
+    _enter_env(run)
+    context.set_receiver(recorder)
+    _tell_outer(outer, run)
+    if params:
+        run.log_params(params)
+    if tags:
+        run.set_tags(tags)
+    return run
+
+
+def announce(run: Run) -> None:
+    """Say once on stderr where an implicit run is (`MLOG_QUIET=1`: nowhere)."""
+    if os.environ.get("MLOG_QUIET", "") in ("", "0") and run.path is not None:
+        say(f"mlog: run {run.id[-6:]} → {run.path}")
+
+
+def join_inherited() -> None:
+    """Make the run of `MLOG_RUN` take this process's records, from the first one on.
+
+    Called by `import mlog` in a process that inherited a run. What is wrong with the
+    variable is warned about, never raised.
+    """
+    global _implicit
+    try:
+        who = identify(os.environ, this_process())
+    except ValueError as exc:
+        warn_once("MLOG_MODE", str(exc))
+        return
+    inherited = os.environ.get("MLOG_RUN")
+    ignored = os.environ.get("MLOG_MODE", "").strip().lower() == "new"
+    if who.off or ignored or not inherited:
+        return
+    try:
+        folder = _open_run(Path(inherited))
+    except (OSError, MlogError) as exc:
+        warn_once("MLOG_RUN", f"MLOG_RUN={inherited} cannot be joined: {exc}")
+        return
+    ensure_installed()
+    ranked = who.rank is not None and who.join is not None
+    place = Place(
+        main=False,
+        rank=who.rank if ranked else None,
+        world_size=who.world_size if ranked else 1,
+        attempt=who.attempt or 1,
+    )
+    redactor = make_redactor(True)
+    run_id = folder.path.name
+    writer = Writer(folder, place, run_id, WriterOptions(), redactor, keeper.ensure)
+    recorder = Recorder(writer, LevelRule("auto"), redactor=redactor)
+    experiment = folder.path.parent.name
+    run = Run(recorder, run_id=run_id, experiment=experiment, path=folder.path)
+    run.begin({}, announce=False)
+    _implicit = run
+
+
+# --- choosing ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Where a run is to be: two folder names below a root."""
+
+    root: Path
+    experiment: str
+    run_id: str
+    joined: bool
+    must_be_new: bool
+    attempt: int | None
+
+    @property
+    def parts(self) -> tuple[str, str]:
+        """Names of the folders below the root."""
+        return slug(self.experiment), slug(self.run_id)
+
+    def check(self, folder: Folder) -> None:
+        """Refuse a run that is there already, unless it may be gone on with."""
+        taken = SegmentName("events").filename in folder.names()
+        if self.must_be_new and taken:
+            raise RunExistsError(
+                f"run {self.run_id!r} is there already, in {folder.path}; "
+                "pass resume=True to go on with it, or another run_id"
+            )
+
+
+def _target(
+    root: Path, experiment: str | None, who: Identity, resume: bool | str | None
+) -> _Target:
+    """Say which run is meant: one to resume, one to join, or a new one."""
+    if isinstance(resume, str):
+        path = find_run(resume, root=root, experiment=experiment)
+        return _existing(path, None)
+    if who.join is not None:
+        return _existing(Path(who.join), who.attempt or 1)
+    script = sys.argv[0] if sys.argv else None
+    label = experiment_name(experiment, cwd=_cwd(), script=script)
+    if who.run_id is None:
+        run_id = new_run_id(time.time(), secrets.token_bytes(3))
+        return _Target(root, label, run_id, False, False, 1)
+    alone = who.world_size == 1 and who.attempt in (None, 1)
+    must_be_new = alone and not resume
+    return _Target(root, label, who.run_id, False, must_be_new, who.attempt)
+
+
+def _existing(path: Path, attempt: int | None) -> _Target:
+    root = path.parent.parent
+    return _Target(root, path.parent.name, path.name, True, False, attempt)
+
+
+def _open_folder(target: _Target, mode: Mode) -> Folder:
+    """Open the run's folder, in a temporary root where the root refuses."""
+    access = access_for(target.root, mode)
+    try:
+        folder = Folder.open_below(target.root, target.parts, access)
+        folder.replace(".probe", b"")
+        folder.remove(".probe")
+    except UnsafePathError:
+        raise
+    except OSError as exc:
+        root = Path(tempfile.mkdtemp(prefix="mlog-"))
+        text = f"{target.root} cannot be written to ({exc}); this run goes to {root}"
+        warn_once("root", text, stacklevel=3)
+        return Folder.open_below(root, target.parts, access)
+    return folder
+
+
+def _open_run(path: Path) -> Folder:
+    """Open the folder of a run that must be there."""
+    access = access_for(path.parent, "private")
+    parts = (path.parent.name, path.name)
+    folder = Folder.open_below(path.parent.parent, parts, access, create=False)
+    if "events.jsonl" not in folder.names() and "run.json" not in folder.names():
+        raise MlogError(f"{path} is no run")
+    return folder
+
+
+def _parent_path(
+    parent: Run | str | os.PathLike[str] | None,
+    outer: context.Receiver | None,
+    who: Identity,
+    root: Path,
+) -> str | None:
+    if isinstance(parent, Run):
+        return str(parent.path) if parent.path else None
+    if parent is not None:
+        return str(find_run(os.fspath(parent), root=root))
+    outer_run = run_of(outer)
+    if outer_run is not None and outer_run.path is not None:
+        return str(outer_run.path)
+    return who.parent
+
+
+def _interval(value: float | str | None) -> float | str | None:
+    if value is None or value == "always":
+        return value
+    if isinstance(value, str) or isinstance(value, bool) or value <= 0:
+        raise ValueError(
+            f"fsync_interval must be seconds > 0, 'always' or None, got {value!r}"
+        )
+    return value
+
+
+def _facts(run: Run, parent: str | None, redactor: Redactor | None) -> dict[str, Any]:
+    """Return what `run.start` says."""
+    argv = [str(part) for part in sys.argv]
+    facts = {
+        "experiment": run.experiment,
+        "display_name": run.name,
+        "parent": parent,
+        "python": sys.version.split()[0],
+        "argv": redactor.argv(argv) if redactor else argv,
+        "cwd": str(_cwd()),
+    }
+    return {key: value for key, value in facts.items() if value is not None}
+
+
+def _cwd() -> Path:
+    try:
+        return Path.cwd()
+    except OSError:  # somebody removed it
+        return Path(tempfile.gettempdir())
+
+
+# --- the process ---------------------------------------------------------------------
+
+
+def _start_off(experiment: str | None) -> Run:
+    run = Run(None, run_id="off", experiment=experiment or "off")
+    outer = context.scope().run
+    run.receiver.outer = outer if outer is not None and outer.is_open else None
+    run.begin_off()
+    context.set_receiver(run.receiver)
+    return run
+
+
+def _inherited_env() -> dict[str, str]:
+    """Return the environment as this process got it, without its own runs."""
+    env = dict(os.environ)
+    while (path := env.get("MLOG_RUN")) in _started:
+        before = _started[path] if path is not None else None
+        if before is None:
+            del env["MLOG_RUN"]
+        else:
+            env["MLOG_RUN"] = before
+    return env
+
+
+def _enter_env(run: Run) -> None:
+    path = str(run.path)
+    before = os.environ.get("MLOG_RUN")
+    _started[path] = before if before != path else _started.get(path)
+    run.enter_env()
+
+
+def _forget_implicit(who: Identity) -> None:
+    """Let a run that is started here stand before the one joined at import."""
+    global _implicit
+    if _implicit is not None:
+        _implicit.end("Completed")
+        _implicit = None
+
+
+def _tell_outer(outer: context.Receiver | None, run: Run) -> None:
+    """Name the child in the parent's events."""
+    if isinstance(outer, Recorder):
+        try:
+            outer.writer.event("run.child", {"run": run.id, "path": str(run.path)})
+        except OSError as exc:
+            outer.writer.lose(exc.strerror or str(exc), None)
+
+
+def _after_fork_in_child() -> None:
+    """What the parent exported is inherited now, and this process has started none."""
+    global _nth
+    _nth = 0
+    _started.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+

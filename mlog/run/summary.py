@@ -1,0 +1,81 @@
+"""Last, least, greatest and number of values of each metric, from the writer's own file.
+
+The hot path counts nothing: a summary reads what was appended since it last looked,
+on the keeper's thread and once more when the run ends.
+"""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+__all__ = ["Summary"]
+
+_NONFINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_CHUNK = 1 << 20
+
+
+@dataclass(slots=True)
+class Summary:
+    """What the metric segments of one writer hold so far. Used by one thread at a time.
+
+    Attributes:
+        folder: The run's folder.
+        names: File names of the segments, oldest first; grows when a segment begins.
+    """
+
+    folder: Path
+    names: list[str]
+    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _file: int = 0
+    _offset: int = 0
+
+    def catch_up(self, max_bytes: int | None = None) -> None:
+        """Read on from where the last call stopped.
+
+        Args:
+            max_bytes: Roughly how much to read at most. None: everything.
+
+        Raises:
+            OSError: A segment cannot be read.
+        """
+        left = math.inf if max_bytes is None else max_bytes
+        while self._file < len(self.names) and left > 0:
+            chunk = self._read()
+            left -= len(chunk)
+            if chunk:
+                self._offset += len(chunk)
+                for line in chunk.splitlines():
+                    self._add(line)
+            elif self._file + 1 < len(self.names):
+                self._file, self._offset = self._file + 1, 0
+            else:
+                return
+
+    def _read(self) -> bytes:
+        """Return whole lines from the current place; b"" when there are none yet."""
+        with (self.folder / self.names[self._file]).open("rb") as file:
+            file.seek(self._offset)
+            chunk = file.read(_CHUNK)
+            if chunk and b"\n" not in chunk:
+                chunk += file.readline()
+        return chunk[: chunk.rfind(b"\n") + 1]
+
+    def _add(self, line: bytes) -> None:
+        try:
+            metric = orjson.loads(line).get("metric") or {}
+        except ValueError:  # a line cut short on a full disk
+            return
+        for name, value in metric.items():
+            number = _NONFINITE[value] if isinstance(value, str) else value
+            seen = self.metrics.get(name)
+            if seen is None:
+                seen = self.metrics[name] = {"last": value, "count": 0}
+            seen["last"] = value
+            seen["count"] += 1
+            if not math.isfinite(number):
+                continue
+            seen["min"] = min(number, seen.get("min", number))
+            seen["max"] = max(number, seen.get("max", number))
