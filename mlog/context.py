@@ -44,6 +44,16 @@ class Receiver(Protocol):
                 whether it would have been handled without mlog.
         """
 
+    def receive_metric(self, logger: str, level: int, metric: Any, step: Any) -> bool:
+        """Take a metric-only call without a record; never raises an Exception.
+
+        Args:
+            logger, level, metric, step: Of the call, unchecked.
+
+        Returns:
+            False: nothing was done; make a record and call `receive`.
+        """
+
     def wanted_level(self, logger: str) -> int:
         """Return the lowest level this run wants from the logger of that name."""
 

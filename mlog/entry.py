@@ -44,9 +44,13 @@ MAX_NESTING = 3
 """How deep a message may log again while it is being formatted."""
 
 _MAX_NAMES = 10_000
-_LEVEL_NAMES = {10: "DEBUG", 20: "INFO", 30: "WARNING", 40: "ERROR", 50: "CRITICAL"}
+_BIG = 1 << 63
+_SECOND = 1_000_000_000
 _PLAIN = frozenset((float, int))
+_LEVEL_NAMES = {10: "DEBUG", 20: "INFO", 30: "WARNING", 40: "ERROR", 50: "CRITICAL"}
 _dumps = orjson.dumps
+_time_ns = time.time_ns
+_modules = sys.modules
 _get_ident = threading.get_ident
 _main_ident = threading.main_thread().ident
 
@@ -84,54 +88,51 @@ _labels: dict[int, dict[str, bytes]] = {}
 """Level to logger name to the bytes `"level":…,"logger":…`."""
 
 _last_second: tuple[int, bytes] = (-1, b"")
+"""Start of the second of the last entry, in ns since 1970, and its text."""
 
 
-def metric_line(record: LeanRecord, step: Any, take: Callable[[], int]) -> bytes:
-    """Encode a metric-only record of plain numbers, or return b"" if it is not one.
+def metric_line(
+    logger: str, level: int, metric: Any, step: Any, take: Callable[[], int]
+) -> bytes:
+    """Encode a metric-only call of plain numbers, or return b"" if it is not one.
 
     Args:
-        record: A lean record without message, fields or bound fields.
+        logger, level: Of the call.
+        metric: A mapping.
         step: The step, of the call or of the scope.
         take: Gives the next `seq`; called only when the line can be made.
 
     Returns:
-        The whole line with its newline. b"": nothing was taken, go the general way.
+        The whole line with its newline. b"": nothing was taken, go the general way;
+        that learns names and labels, so that the next call of its kind is short.
     """
-    metric: Any = record.given_metric
     try:
         values = metric.values()
-        if not (
-            type(metric) is dict
-            and _names.issuperset(metric)
-            and _PLAIN.issuperset(map(type, values))
-            and isfinite(sum(values))
-            and (step is None or type(step) is int)
+        if (
+            type(metric) is not dict
+            or not _names.issuperset(metric)
+            or not _PLAIN.issuperset(map(type, values))
+            or not isfinite(sum(values))
         ):
             return b""
-        numbers = _dumps(metric)
-        label = _labels[record.levelno][record.name]
+        if step is not None and (type(step) is not int or not -_BIG <= step < _BIG):
+            return b""
+        numbers = _dumps(metric)  # refuses integers beyond 64 bit
+        label = _labels[level][logger]
     except (AttributeError, TypeError, KeyError, ArithmeticError):
         return b""
-    second, rest = divmod(record.time_ns, 1_000_000_000)
-    text = _second_text(second)
-    if _get_ident() != _main_ident or "asyncio" in sys.modules:
+    now = _time_ns()
+    start, text = _last_second
+    if not 0 <= now - start < _SECOND:
+        start, text = _begin_second(now)
+    if _get_ident() != _main_ident or "asyncio" in _modules:
         numbers += _place_bytes()
+    micros = (now - start) // 1_000
     if step is None:
-        return b'{"ts":"%b%06dZ","seq":%d,%b,"metric":%b}\n' % (
-            text,
-            rest // 1_000,
-            take(),
-            label,
-            numbers,
-        )
-    return b'{"ts":"%b%06dZ","seq":%d,%b,"step":%d,"metric":%b}\n' % (
-        text,
-        rest // 1_000,
-        take(),
-        label,
-        step,
-        numbers,
-    )
+        parts = (text, micros, take(), label, numbers)
+        return b'{"ts":"%b%06dZ","seq":%d,%b,"metric":%b}\n' % parts
+    parts = (text, micros, take(), label, step, numbers)
+    return b'{"ts":"%b%06dZ","seq":%d,%b,"step":%d,"metric":%b}\n' % parts
 
 
 def _learn(record: logging.LogRecord, numbers: Mapping[str, Any]) -> None:
@@ -146,14 +147,15 @@ def _learn(record: logging.LogRecord, numbers: Mapping[str, Any]) -> None:
     labels[record.name] = _dumps({"level": level, "logger": name})[1:-1]
 
 
-def _second_text(second: int) -> bytes:
-    """Return `2026-11-23T18:27:00.`; the last second is kept."""
+def _begin_second(now: int) -> tuple[int, bytes]:
+    """Return the start of a second in ns and `2026-11-23T18:27:00.`; the last is kept."""
     global _last_second
+    second = now // _SECOND
     last = _last_second
-    if last[0] != second:
+    if last[0] != second * _SECOND:
         text = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
-        _last_second = last = (second, text.encode())
-    return last[1]
+        _last_second = last = (second * _SECOND, text.encode())
+    return last
 
 
 def _place_bytes() -> bytes:
@@ -192,8 +194,8 @@ def stamp(microseconds: int) -> str:
 
     Source: RFC 3339, section 5.6.
     """
-    second, rest = divmod(microseconds, 1_000_000)
-    return f"{_second_text(second).decode()}{rest:06d}Z"
+    start, text = _begin_second(microseconds * 1_000)
+    return f"{text.decode()}{microseconds - start // 1_000:06d}Z"
 
 
 def level_name(level: int) -> str:
@@ -462,7 +464,9 @@ def _cut(part: Any, limit: int) -> Any:
     if isinstance(part, dict):
         room = max(1, limit // 256)
         few = dict(list(part.items())[:room])
-        kept = {name: _cut(value, limit // (len(few) + 1)) for name, value in few.items()}
+        kept = {
+            name: _cut(value, limit // (len(few) + 1)) for name, value in few.items()
+        }
         if left := len(part) - len(kept):
             kept["…"] = f"{left} left out"
         return kept

@@ -15,7 +15,15 @@ from pathlib import Path
 from mlog.errors import UnsafePathError
 from mlog.types import Mode
 
-__all__ = ["GROUP", "PRIVATE", "Access", "Folder", "OpenFile", "access_for", "append_to"]
+__all__ = [
+    "GROUP",
+    "PRIVATE",
+    "Access",
+    "Folder",
+    "OpenFile",
+    "access_for",
+    "append_to",
+]
 
 _BY_FD = os.open in os.supports_dir_fd
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)

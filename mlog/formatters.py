@@ -134,4 +134,6 @@ def _escape(text: str) -> str:
     """Return the text with control characters shown, newlines and tabs kept."""
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text
+    )

@@ -235,18 +235,18 @@ class MetricLogger(logging.Logger):
         step: object,
         frame: FrameType,
     ) -> None:
-        """Log a call without further keywords, by a lean record where possible."""
+        """Log a call without further keywords."""
+        if type(metric) is dict and type(msg) is str and not msg and not args:
+            run = active()
+            if run is not None and run.receive_metric(self.name, level, metric, step):
+                if self._passes(level):
+                    record = self._record(level, msg, args, metric, step, frame)
+                    super().handle(record)
+                return
         if metric is not None and not isinstance(metric, Mapping):
-            _warn_of_metric(metric)
-            if self.isEnabledFor(level):
-                extra = {"metric": metric}
-                self._log_lean(level, msg, args, None, step, extra, frame)
+            self._log_odd_metric(level, msg, args, metric, step, frame)
             return
-        if _get_factory() is logging.LogRecord and self._is_stock():
-            self._log_lean(level, msg, args, metric, step, None, frame)
-            return
-        known = {"stacklevel": 3, "metric": metric, "step": step}
-        record = self._make(level, msg, args, None, known)
+        record = self._record(level, msg, args, metric, step, frame)
         if not self._dispatch(record, level) and metric is not None:
             _warn_of_no_run()
 
@@ -266,51 +266,51 @@ class MetricLogger(logging.Logger):
             _warn_of_keywords(kwargs)
             extra = {**kwargs, **(extra or {})}
         if metric is not None and not isinstance(metric, Mapping):
-            _warn_of_metric(metric)
-            extra, metric = {**(extra or {}), "metric": metric}, None
+            extra, metric = {**(extra or {}), **_odd_metric(metric)}, None
         given = metric if metric is not None else (extra or {}).get("metric")
         certain = level >= INFO and isinstance(given, Mapping)
         if not certain and not self.isEnabledFor(level):
             return
-        if not known and _get_factory() is logging.LogRecord and self._is_stock():
+        record: logging.LogRecord
+        if not known and self._is_stock():
             frame = _get_frame(2)
-            self._log_lean(level, msg, args, metric, step, extra, frame)
-            return
-        known["stacklevel"] = known.get("stacklevel", 1) + 2
-        record = self._make(
-            level, msg, args, extra, {**known, "metric": metric, "step": step}
-        )
+            record = _lean(self.name, level, msg, args, metric, step, extra, frame)
+        else:
+            known["stacklevel"] = known.get("stacklevel", 1) + 2
+            known |= {"metric": metric, "step": step}
+            record = self._make(level, msg, args, extra, known)
         if not self._dispatch(record, level) and metric is not None:
             _warn_of_no_run()
 
-    def _log_lean(
+    def _log_odd_metric(
+        self,
+        level: int,
+        msg: object,
+        args: Any,
+        metric: object,
+        step: object,
+        frame: FrameType,
+    ) -> None:
+        """Log a call whose `metric=` is no mapping as an ordinary line."""
+        extra = _odd_metric(metric)
+        if self.isEnabledFor(level):
+            record = _lean(self.name, level, msg, args, None, step, extra, frame)
+            self._dispatch(record, level)
+
+    def _record(
         self,
         level: int,
         msg: object,
         args: Any,
         metric: Metrics | None,
         step: object,
-        extra: Mapping[str, Any] | None,
         frame: FrameType,
-    ) -> None:
-        """Dispatch a lean record of the call that stands in `frame` or above."""
-        while frame.f_code.co_filename in _INTERNAL and frame.f_back is not None:
-            frame = frame.f_back
-        by_keyword = metric is not None
-        if extra:
-            metric, step, extra = _take_from_extra(metric, step, extra)
-        code, offset, line = frame.f_code, frame.f_lasti, None
-        if by_keyword and not args and type(msg) is str and not msg:
-            kind: type[LeanRecord] = LeanMetric
-        else:
-            kind, line = LeanRecord, frame.f_lineno
-            if len(args) == 1 and isinstance(args[0], Mapping) and args[0]:
-                args = args[0]  # as LogRecord does
-        record = kind(
-            self.name, level, msg, args, metric, step, extra, code, offset, line
-        )
-        if not self._dispatch(record, level) and by_keyword:
-            _warn_of_no_run()
+    ) -> logging.LogRecord:
+        """Make the record of a plain call, a lean one where `logging` is as it came."""
+        if self._is_stock():
+            return _lean(self.name, level, msg, args, metric, step, None, frame)
+        known = {"stacklevel": 4, "metric": metric, "step": step}
+        return self._make(level, msg, args, None, known)
 
     def _make(
         self,
@@ -362,7 +362,12 @@ class MetricLogger(logging.Logger):
             frame = frame.f_back
         if frame is None:
             return unknown
-        return (frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name, found[3])
+        return (
+            frame.f_code.co_filename,
+            frame.f_lineno,
+            frame.f_code.co_name,
+            found[3],
+        )
 
     # --- from a record to the run and to everybody else --------------------------------
 
@@ -387,13 +392,12 @@ class MetricLogger(logging.Logger):
         if self.disabled:
             return False
         key = ~level  # beside logging's own keys: it empties this cache at each change
-        try:
-            return self._cache[key]  # type: ignore[no-any-return, attr-defined]
-        except KeyError:
+        passes = self._cache.get(key)  # type: ignore[attr-defined]
+        if passes is None:
             own = super().getEffectiveLevel()
             passes = self.manager.disable < level and level >= own
             self._cache[key] = passes  # type: ignore[attr-defined]
-            return passes
+        return passes  # type: ignore[no-any-return]
 
     def _show_always(self, record: logging.LogRecord) -> None:
         """Hand a metric that no level lets pass to the handlers that want it anyway."""
@@ -407,7 +411,8 @@ class MetricLogger(logging.Logger):
     def _is_stock(self) -> bool:
         """Whether records are made as `logging` itself makes them."""
         return (
-            self._makes_stock_records
+            _get_factory() is logging.LogRecord
+            and self._makes_stock_records
             and logging.Logger.makeRecord is _stock_make_record
             and bool(logging._srcfile)  # type: ignore[attr-defined]
         )
@@ -417,11 +422,38 @@ class MetricRootLogger(MetricLogger, logging.RootLogger):
     """The root logger, upgraded."""
 
 
+def _lean(
+    name: str,
+    level: int,
+    msg: object,
+    args: Any,
+    metric: Metrics | None,
+    step: object,
+    extra: Mapping[str, Any] | None,
+    frame: FrameType,
+) -> LeanRecord:
+    """Make the lean record of a call that stands in `frame` or above."""
+    while frame.f_code.co_filename in _INTERNAL and frame.f_back is not None:
+        frame = frame.f_back
+    code, offset = frame.f_code, frame.f_lasti
+    by_keyword = metric is not None
+    if extra:
+        metric, step, extra = _take_from_extra(metric, step, extra)
+    if by_keyword and metric is not None and type(msg) is str and not msg and not args:
+        return LeanMetric(name, level, metric, step, extra, code, offset)
+    if len(args) == 1 and isinstance(args[0], Mapping) and args[0]:
+        args = args[0]  # as LogRecord does
+    parts = (name, level, msg, args, metric, step, extra, code, offset)
+    return LeanRecord(*parts, frame.f_lineno)
+
+
 def _read_extra(kwargs: dict[str, Any]) -> Mapping[str, Any] | None:
     extra = kwargs.pop("extra", None)
     if extra is None or isinstance(extra, Mapping):
         return extra
-    text = f"extra must be a mapping, got {type(extra).__name__}; kept as field 'extra_'"
+    text = (
+        f"extra must be a mapping, got {type(extra).__name__}; kept as field 'extra_'"
+    )
     warn_once("extra", text, stacklevel=4)
     return {"extra_": extra}
 
@@ -458,12 +490,14 @@ def _read_exc_info(exc_info: Any) -> Any:
     return exc_info or None
 
 
-def _warn_of_metric(metric: object) -> None:
+def _odd_metric(metric: object) -> dict[str, Any]:
+    """Return what is no mapping as an ordinary field, with a warning."""
     text = (
         f"metric must be a mapping like {{'loss': 0.3}}, got {type(metric).__name__}; "
         "kept as an ordinary field"
     )
-    warn_once("metric", text, stacklevel=4)
+    warn_once("metric", text, stacklevel=5)
+    return {"metric": metric}
 
 
 def _warn_of_keywords(kwargs: Mapping[str, Any]) -> None:

@@ -32,6 +32,10 @@ STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
 }
 """Attributes of a record that are not the caller's own fields."""
 
+_FILLED = "pathname"
+"""An attribute that a lean record has only once it is filled in."""
+
+_time_ns = time.time_ns
 _stored = logging.LogRecord.__dict__["__dict__"].__get__
 """Read the real attribute dictionary of a record, past `LeanRecord.__dict__`."""
 
@@ -49,7 +53,6 @@ class LeanRecord(logging.LogRecord):
         "_code",
         "_lasti",
         "_lineno",
-        "_whole",
         "given",
         "given_metric",
         "given_step",
@@ -71,10 +74,10 @@ class LeanRecord(logging.LogRecord):
         extra: Mapping[str, Any] | None,
         code: CodeType,
         lasti: int,
-        lineno: int | None,
+        lineno: int,
     ) -> None:
-        """Store the parts; `lineno` may be left to be found from `code` and `lasti`."""
-        self.time_ns = time.time_ns()
+        """Store the parts; `code`, `lasti` and `lineno` tell where the call stands."""
+        self.time_ns = _time_ns()
         self.name = name
         self.levelno = level
         self.msg = msg  # type: ignore[assignment]  # typeshed: str; any object in fact
@@ -85,20 +88,20 @@ class LeanRecord(logging.LogRecord):
         self._code = code
         self._lasti = lasti
         self._lineno = lineno
-        self._whole = False
 
     @property
     def __dict__(self) -> dict[str, Any]:  # type: ignore[override]
         """All attributes, as `logging` would have stored them."""
-        if not self._whole:
+        stored = _stored(self)
+        if _FILLED not in stored:
             self._fill()
-        return _stored(self)  # type: ignore[no-any-return]
+        return stored  # type: ignore[no-any-return]
 
     def __getattr__(self, name: str) -> Any:
         """Fill the record in when an attribute is asked for that is not there yet."""
-        if not self._whole:
+        stored = _stored(self)
+        if _FILLED not in stored:
             self._fill()
-            stored = _stored(self)
             if name in stored:
                 return stored[name]
         raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
@@ -131,15 +134,12 @@ class LeanRecord(logging.LogRecord):
     @property
     def line(self) -> int:
         """Line of the call."""
-        if self._lineno is None:
-            self._lineno = _line_at(self._code, self._lasti)
         return self._lineno
 
     def _shown(self) -> object:
         return self.msg
 
     def _fill(self) -> None:
-        self._whole = True
         own = dict(_stored(self))
         whole = vars(_stock_record(self)) | own
         whole.update((k, v) for k, v in (self.given or {}).items() if k not in own)
@@ -156,9 +156,40 @@ class LeanRecord(logging.LogRecord):
 
 
 class LeanMetric(LeanRecord):
-    """A record of metrics given by `metric=`, without a message."""
+    """A record of metrics given by `metric=`, without a message.
+
+    Its line is looked up only when somebody asks.
+    """
 
     __slots__ = ()
+
+    msg = ""
+    args = ()
+
+    def __init__(
+        self,
+        name: str,
+        level: int,
+        metric: Mapping[Any, Any],
+        step: object,
+        extra: Mapping[str, Any] | None,
+        code: CodeType,
+        lasti: int,
+    ) -> None:
+        """Store the parts."""
+        self.time_ns = _time_ns()
+        self.name = name
+        self.levelno = level
+        self.given_metric = metric
+        self.given_step = step
+        self.given = extra
+        self._code = code
+        self._lasti = lasti
+
+    @property
+    def line(self) -> int:
+        """Line of the call."""
+        return _line_at(self._code, self._lasti)
 
     def _shown(self) -> object:
         return metric_text(self.given_metric or {}, self.given_step)

@@ -12,6 +12,7 @@ cut line in it and the whole entry goes to the next segment.
 
 import contextlib
 import os
+import sys
 import threading
 from collections.abc import Callable
 from typing import Literal, TypeAlias
@@ -56,7 +57,8 @@ class Segment:
             before_open: Called each time before a file is opened or taken up again.
         """
         self._create = create
-        self._max_bytes = max_bytes or float("inf")
+        self._max_bytes = max_bytes or sys.maxsize
+        self._limit = 0 if sync == "always" else self._max_bytes
         self._sync_always = sync == "always"
         self._sync_later = sync == "later"
         self._before_open = before_open
@@ -80,7 +82,11 @@ class Segment:
             file = self._open()
         if _write(file.fd, line) != len(line):
             file = self._append_again(file, line)
-        self.size += len(line)
+        self.size = size = self.size + len(line)
+        if size >= self._limit:
+            self._after_append(file)
+
+    def _after_append(self, file: OpenFile) -> None:
         if self.size >= self._max_bytes:
             self._seal(file)
         if self._sync_always:

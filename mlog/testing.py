@@ -63,7 +63,9 @@ def end_all_runs() -> None:
     context.set_step(None)
 
 
-def read_entries(folder: str | os.PathLike[str], stream: str = "*") -> list[dict[str, object]]:
+def read_entries(
+    folder: str | os.PathLike[str], stream: str = "*"
+) -> list[dict[str, object]]:
     """Return the entries of a run's folder in order of file and line.
 
     Args:

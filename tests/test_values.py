@@ -1,7 +1,5 @@
 """What callers pass, and what the file format makes of it."""
 
-# ruff: noqa: D102, D105, D107 -- the docstring of a fake's class says what it does
-
 import argparse
 import collections
 import dataclasses

@@ -310,11 +310,11 @@ class Run:
             if not self.is_off:
                 warn_once("ended", f"run {self.id} has ended; nothing is recorded")
             return
+        if extra is None and recorder.receive_metric(_LOGGER, _LEVEL, metrics, step):
+            return
         frame = sys._getframe(2)
-        record = LeanMetric(
-            *(_LOGGER, _LEVEL, "", (), metrics, step, extra),
-            *(frame.f_code, frame.f_lasti, None),
-        )
+        code, offset = frame.f_code, frame.f_lasti
+        record = LeanMetric(_LOGGER, _LEVEL, metrics, step, extra, code, offset)
         recorder.receive(record, False)
 
     def _event(self, name: str, data: Mapping[str, Any]) -> None:

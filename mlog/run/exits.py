@@ -151,7 +151,9 @@ def _verdict() -> tuple[str, object]:
         return "Canceled", error
     if isinstance(error, SystemExit):
         failed = error.code not in (None, 0)
-        return ("Failed", f"exit status {error.code}") if failed else ("Completed", None)
+        return (
+            ("Failed", f"exit status {error.code}") if failed else ("Completed", None)
+        )
     if error is not None:
         return "Failed", error
     if isinstance(_exiting, _Code) and _exiting.is_failure:
@@ -189,6 +191,8 @@ def _after_fork_in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_hook_multiprocessing, after_in_child=_after_fork_in_child)
+    os.register_at_fork(
+        before=_hook_multiprocessing, after_in_child=_after_fork_in_child
+    )
 
 atexit.register(_at_exit)

@@ -126,6 +126,10 @@ class _Pending:
         if run is not self:
             run.receive(record, passes)
 
+    def receive_metric(self, logger: str, level: int, metric: Any, step: Any) -> bool:
+        """Let the caller make a record: the first one begins the run."""
+        return False
+
     def wanted_level(self, logger: str) -> int:
         """Return the lowest level wanted from the logger of that name."""
         return self._rule.wanted(logger)

@@ -12,12 +12,14 @@ from typing import Any
 from mlog.context import Receiver, Scope, scope
 from mlog.entry import Redacts, fields_of, has_nonfinite, metric_line
 from mlog.errors import warn_once
-from mlog.record import LeanMetric, metric_of
+from mlog.record import metric_of
 from mlog.run.keeper import keeper
 from mlog.run.levels import LevelRule
 from mlog.run.writer import Place, Writer
 
 __all__ = ["Recorder", "Silent"]
+
+_INFO = logging.INFO
 
 
 class Recorder(logging.Filterer):
@@ -81,23 +83,37 @@ class Recorder(logging.Filterer):
         Never raises an Exception (but with `strict`). What cannot be written is
         counted, and told by a `run.dropped` event.
         """
+        try:
+            self._receive(record, passes, scope())
+        except Exception as exc:  # a lost line is better than a lost training run
+            self._lose(exc, b"")
+            if self.strict:
+                raise
+        except BaseException:  # Ctrl-C, or a signal handler that raises
+            self._interrupted()
+            raise
+
+    def receive_metric(self, logger: str, level: int, metric: Any, step: Any) -> bool:
+        """Take a metric-only call without a record, if it is one of plain numbers.
+
+        Args:
+            logger, level, metric, step: Of the call, unchecked.
+
+        Returns:
+            False: nothing was done; make a record and call `receive`.
+        """
         line = b""
         try:
             now = scope()
-            if (
-                type(record) is LeanMetric
-                and record.given is None
-                and now.fields is None
-                and not self.filters
-            ):
-                step = record.given_step
-                if step is None:
-                    step = now.step
-                line = metric_line(record, step, self.writer.take)
-                if line:
-                    self.writer.metrics.append(line)
-                    return
-            self._receive(record, passes, now)
+            if now.fields is not None or self.filters or level < _INFO:
+                return False
+            if step is None:
+                step = now.step
+            writer = self.writer
+            line = metric_line(logger, level, metric, step, writer.take)
+            if not line:
+                return False
+            writer.metrics.append(line)
         except Exception as exc:  # a lost line is better than a lost training run
             self._lose(exc, line)
             if self.strict:
@@ -105,10 +121,9 @@ class Recorder(logging.Filterer):
         except BaseException:  # Ctrl-C, or a signal handler that raises
             self._interrupted()
             raise
+        return True
 
-    def _receive(
-        self, record: logging.LogRecord, passes: bool, now: Scope
-    ) -> None:
+    def _receive(self, record: logging.LogRecord, passes: bool, now: Scope) -> None:
         metric = metric_of(record)
         certain = metric is not None and record.levelno >= logging.INFO
         name, level = record.name, record.levelno
@@ -177,6 +192,10 @@ class Silent:
 
     def receive(self, record: logging.LogRecord, passes: bool) -> None:
         """Drop the record."""
+
+    def receive_metric(self, logger: str, level: int, metric: Any, step: Any) -> bool:
+        """Drop the call."""
+        return True
 
     def wanted_level(self, logger: str) -> int:
         """Want nothing that the program's own levels do not let pass."""

@@ -391,7 +391,9 @@ class Writer:
         if len(self._old_logs) < 2:
             return
         sizes = self._log_sizes()
-        while sum(sizes.values()) > self.options.max_log_bytes and len(self._old_logs) > 1:
+        while (
+            sum(sizes.values()) > self.options.max_log_bytes and len(self._old_logs) > 1
+        ):
             name = self._old_logs.pop(0)
             first, last, count = _numbers_in(self.folder.path / name)
             self.folder.remove(name)

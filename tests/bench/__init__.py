@@ -1,0 +1,1 @@
+"""Benchmarks. Run one by hand: `python -m tests.bench.hotpath`; pytest runs none."""
