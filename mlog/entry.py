@@ -22,7 +22,15 @@ import orjson
 from mlog.context import Scope
 from mlog.record import STANDARD, LeanRecord, MetricText, metric_of
 from mlog.types import Stream
-from mlog.values import clean_text, cut_text, safe_str, split_metric, step_of, to_json
+from mlog.values import (
+    MAX_TEXT,
+    clean_text,
+    cut_text,
+    safe_str,
+    split_metric,
+    step_of,
+    to_json,
+)
 
 __all__ = [
     "MAX_LINE",
@@ -238,64 +246,70 @@ def _fields_of(
     record: logging.LogRecord, scope: Scope, redactor: Redacts | None
 ) -> tuple[Stream, dict[str, Any]]:
     extra, metric, step = _parts(record, scope)
+    lean = isinstance(record, LeanRecord)
     entry: dict[str, Any] = {
-        "ts": stamp(_microseconds(record)),
+        "ts": stamp(record.time_ns // 1_000 if lean else round(record.created * 1e6)),
         "seq": 0,
         "level": level_name(record.levelno),
         "logger": clean_text(record.name),
     }
+    cut = None
     message = _message(record)
     if message:
         entry["msg"], cut = _safe_text(message, redactor)
-        if cut:
-            entry["cut"] = cut
     if step is not None and (position := step_of(step)) is not None:
         entry["step"] = position
-    stream: Stream = "logs"
     if metric is not None:
-        stream = "metrics"
         _add_metric(entry, record, metric, redactor)
     if message:
-        _add_call(entry, record)
+        if lean:
+            entry["file"] = clean_text(record.path)
+            entry["line"] = record.line
+            entry["func"] = clean_text(record.function)
+        else:
+            _add_call(entry, record)
     _add_place(entry, record)
-    _add_trouble(entry, record, redactor)
+    if record.exc_info or record.exc_text or record.stack_info:
+        _add_trouble(entry, record, redactor)
     if extra:
         ready = to_json(extra)
         entry["extra"] = redactor.fields(ready) if redactor else ready
-    if "cut" in entry:
-        entry["cut"] = entry.pop("cut")  # the last key
-    return stream, entry
+    if cut is not None:
+        entry["cut"] = cut
+    is_metric = metric is not None and ("metric" in entry or "value" in entry)
+    return "metrics" if is_metric else "logs", entry
 
 
 def _parts(
     record: logging.LogRecord, scope: Scope
-) -> tuple[dict[str, Any], Mapping[Any, Any] | None, object]:
+) -> tuple[Mapping[str, Any], Mapping[Any, Any] | None, object]:
     """Return the caller's own fields, the metrics and the step of a record."""
-    metric = metric_of(record)
     if isinstance(record, LeanRecord):
-        extra, step = record.user_fields(), record.given_step
+        extra, metric, step = record.user_fields(), record.given_metric, record.given_step
     else:
-        fields = record.__dict__
-        extra = {k: v for k, v in fields.items() if k not in STANDARD}
-        step = fields.get("step")
-        if isinstance(nested := extra.get("extra"), Mapping):  # loguru's way
-            extra = {**extra, **nested}
-            del extra["extra"]
-            nested_step = extra.pop("step", None)
-            step = nested_step if step is None else step
-            if metric is not None:
-                extra.pop("metric", None)
-        if metric is None and (other := fields.get("metric")) is not None:
-            extra["metric"] = other  # another library's word, not ours
+        extra, metric, step = _stock_parts(record)
     if scope.fields:
         extra = {**scope.fields, **extra}
     return extra, metric, scope.step if step is None else step
 
 
-def _microseconds(record: logging.LogRecord) -> int:
-    if isinstance(record, LeanRecord):
-        return record.time_ns // 1_000
-    return round(record.created * 1_000_000)
+def _stock_parts(
+    record: logging.LogRecord,
+) -> tuple[dict[str, Any], Mapping[Any, Any] | None, object]:
+    fields = record.__dict__
+    metric = metric_of(record)
+    extra = {k: v for k, v in fields.items() if k not in STANDARD}
+    step = fields.get("step")
+    if isinstance(nested := extra.get("extra"), Mapping):  # loguru's way
+        extra = {**extra, **nested}
+        del extra["extra"]
+        nested_step = extra.pop("step", None)
+        step = nested_step if step is None else step
+        if metric is not None:
+            extra.pop("metric", None)
+    if metric is None and (other := fields.get("metric")) is not None:
+        extra["metric"] = other  # another library's word, not ours
+    return extra, metric, step
 
 
 def _message(record: logging.LogRecord) -> str:
@@ -314,9 +328,24 @@ def _message(record: logging.LogRecord) -> str:
 
 def _safe_text(text: str, redactor: Redacts | None) -> tuple[str, int | None]:
     """Return the text clean, short enough and without secrets, and its size if cut."""
-    text, size = cut_text(text)
+    if len(text) > MAX_TEXT:
+        return _safe_long_text(text, redactor)
     text = clean_text(text)
-    return (redactor.text(text) if redactor else text), size
+    return (redactor.text(text) if redactor else text), None
+
+
+def _safe_long_text(text: str, redactor: Redacts | None) -> tuple[str, int | None]:
+    """Cut a text to head and tail, having redacted twice as much as is kept.
+
+    A secret that the cut goes through is thereby redacted, or not kept at all.
+    """
+    _, size = cut_text(text)
+    head, tail = clean_text(text[:MAX_TEXT]), clean_text(text[-MAX_TEXT:])
+    if redactor:
+        head, tail = redactor.text(head), redactor.text(tail)
+    half = MAX_TEXT // 2
+    note = f"…[{len(text) - MAX_TEXT} characters cut]…"
+    return f"{head[:half]}{note}{tail[-half:]}", size
 
 
 def _add_metric(
@@ -326,7 +355,10 @@ def _add_metric(
     redactor: Redacts | None,
 ) -> None:
     numbers, values = split_metric(metric)
-    _learn(record, numbers)
+    if record.name not in _labels.get(record.levelno, ()) or not (
+        _names.issuperset(numbers)
+    ):
+        _learn(record, numbers)
     if numbers:
         entry["metric"] = numbers
     if values:
@@ -334,20 +366,18 @@ def _add_metric(
 
 
 def _add_call(entry: dict[str, Any], record: logging.LogRecord) -> None:
-    """Add where the call stands."""
-    if isinstance(record, LeanRecord):
-        path, line, function = record.path, record.line, record.function
-    else:
-        path, line, function = record.pathname, record.lineno, record.funcName or ""
-    entry["file"] = clean_text(safe_str(path))
+    """Add where the call of a stock record stands."""
+    line: object = record.lineno
+    entry["file"] = clean_text(safe_str(record.pathname))
     entry["line"] = line if type(line) is int else 0
-    entry["func"] = clean_text(safe_str(function))
+    entry["func"] = clean_text(safe_str(record.funcName or ""))
 
 
 def _add_place(entry: dict[str, Any], record: logging.LogRecord) -> None:
     """Add thread and task; a stock record may have been made on another thread."""
     if isinstance(record, LeanRecord) or record.thread == _get_ident():
-        entry.update(_place())
+        if _get_ident() != _main_ident or "asyncio" in _modules:
+            entry.update(_place())
         return
     if record.thread is not None and record.thread != _main_ident:
         entry["thread"] = clean_text(safe_str(record.threadName))

@@ -4,6 +4,8 @@ Calls a program can react to (start, open, read) raise these. A logging call nev
 raises: what is wrong with it is told once through `warn_once`.
 """
 
+import logging
+import os
 import sys
 import warnings
 
@@ -44,8 +46,14 @@ _told: dict[str, int] = {}
 
 _strict = 0
 
+_INSIDE = tuple(
+    os.path.dirname(path) + os.sep
+    for path in (__file__, logging.addLevelName.__code__.co_filename)
+)
+"""Folders of the code that no warning is about: mlog and logging."""
 
-def warn_once(cause: str, text: str, *, stacklevel: int = 2) -> bool:
+
+def warn_once(cause: str, text: str, *, stacklevel: int | None = None) -> bool:
     """Warn about `cause` the first time it happens; afterwards only count it.
 
     Never raises, also under `-W error`: the text then goes to stderr instead, because
@@ -55,6 +63,7 @@ def warn_once(cause: str, text: str, *, stacklevel: int = 2) -> bool:
         cause: What the warning is about, one word per kind of mistake ("step").
         text: The sentence shown to the user.
         stacklevel: As in `warnings.warn`, counted from the caller of this function.
+            Default: the nearest line that belongs to neither mlog nor logging.
 
     Returns:
         True the first time, False when this cause was told before.
@@ -68,11 +77,20 @@ def warn_once(cause: str, text: str, *, stacklevel: int = 2) -> bool:
     _told[cause] = count
     if count > 1:
         return False
+    level = _outside() if stacklevel is None else stacklevel + 1
     try:
-        warnings.warn(text, MlogWarning, stacklevel=stacklevel + 1)
+        warnings.warn(text, MlogWarning, stacklevel=level)
     except Exception:  # -W error, or a showwarning of somebody's that fails
         say(f"mlog: warning: {text}")
     return True
+
+
+def _outside() -> int:
+    """Return the stacklevel, for `warn_once`, of the line a warning is about."""
+    level, frame = 2, sys._getframe(2)
+    while frame.f_code.co_filename.startswith(_INSIDE) and frame.f_back is not None:
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def be_strict(change: int) -> None:

@@ -243,7 +243,7 @@ class MetricLogger(logging.Logger):
                     record = self._record(level, msg, args, metric, step, frame)
                     super().handle(record)
                 return
-        if metric is not None and not isinstance(metric, Mapping):
+        if metric is not None and not _is_mapping(metric):
             self._log_odd_metric(level, msg, args, metric, step, frame)
             return
         record = self._record(level, msg, args, metric, step, frame)
@@ -260,16 +260,20 @@ class MetricLogger(logging.Logger):
         kwargs: dict[str, Any],
     ) -> None:
         """Log a call that has `extra=`, `exc_info=` and the like, or a misspelling."""
-        extra = _read_extra(kwargs)
-        known = {key: kwargs.pop(key) for key in _STOCK_KEYWORDS & kwargs.keys()}
+        extra = kwargs.pop("extra", None)
+        if extra is not None and type(extra) is not dict:
+            extra = _read_extra(extra)
+        known: dict[str, Any] = {}
         if kwargs:
-            _warn_of_keywords(kwargs)
-            extra = {**kwargs, **(extra or {})}
-        if metric is not None and not isinstance(metric, Mapping):
+            known = {k: kwargs.pop(k) for k in _STOCK_KEYWORDS & kwargs.keys()}
+            if kwargs:
+                _warn_of_keywords(kwargs)
+                extra = {**kwargs, **(extra or {})}
+        if metric is not None and not _is_mapping(metric):
             extra, metric = {**(extra or {}), **_odd_metric(metric)}, None
-        given = metric if metric is not None else (extra or {}).get("metric")
-        certain = level >= INFO and isinstance(given, Mapping)
-        if not certain and not self.isEnabledFor(level):
+        by_keyword = metric is not None
+        given = metric if by_keyword or not extra else extra.get("metric")
+        if not (level >= INFO and _is_mapping(given)) and not self.isEnabledFor(level):
             return
         record: logging.LogRecord
         if not known and self._is_stock():
@@ -279,7 +283,7 @@ class MetricLogger(logging.Logger):
             known["stacklevel"] = known.get("stacklevel", 1) + 2
             known |= {"metric": metric, "step": step}
             record = self._make(level, msg, args, extra, known)
-        if not self._dispatch(record, level) and metric is not None:
+        if not self._dispatch(record, level) and by_keyword:
             _warn_of_no_run()
 
     def _log_odd_metric(
@@ -447,13 +451,15 @@ def _lean(
     return LeanRecord(*parts, frame.f_lineno)
 
 
-def _read_extra(kwargs: dict[str, Any]) -> Mapping[str, Any] | None:
-    extra = kwargs.pop("extra", None)
-    if extra is None or isinstance(extra, Mapping):
+def _is_mapping(value: object) -> bool:
+    """Tell a mapping; asking the abstract class is slow."""
+    return type(value) is dict or isinstance(value, Mapping)
+
+
+def _read_extra(extra: object) -> Mapping[str, Any]:
+    if isinstance(extra, Mapping):
         return extra
-    text = (
-        f"extra must be a mapping, got {type(extra).__name__}; kept as field 'extra_'"
-    )
+    text = f"extra must be a mapping, got {type(extra).__name__}; kept as field 'extra_'"
     warn_once("extra", text, stacklevel=4)
     return {"extra_": extra}
 
@@ -463,12 +469,10 @@ def _take_from_extra(
 ) -> tuple[Metrics | None, object, Mapping[str, Any]]:
     """Return metric, step and the other fields of a call; keywords win."""
     fields = dict(_free_names(extra))
-    if metric is None and isinstance(fields.get("metric"), Mapping):
+    if metric is None and _is_mapping(fields.get("metric")):
         metric = fields.pop("metric")
-    if "step" in fields:
-        given = fields.pop("step")
-        step = given if step is None else step
-    return metric, step, fields
+    given_step = fields.pop("step", None)
+    return metric, given_step if step is None else step, fields
 
 
 def _free_names(extra: Mapping[str, Any]) -> Mapping[str, Any]:

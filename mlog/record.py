@@ -32,6 +32,9 @@ STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
 }
 """Attributes of a record that are not the caller's own fields."""
 
+_OWN_ATTRIBUTES = 4
+"""How many attributes a lean record sets in its dictionary when it is made."""
+
 _FILLED = "pathname"
 """An attribute that a lean record has only once it is filled in."""
 
@@ -149,10 +152,13 @@ class LeanRecord(logging.LogRecord):
             whole.setdefault("step", self.given_step)
         _stored(self).update(whole)
 
-    def user_fields(self) -> dict[str, Any]:
+    def user_fields(self) -> Mapping[str, Any]:
         """Return the caller's own fields, with those that filters added later."""
-        later = {k: v for k, v in _stored(self).items() if k not in STANDARD}
-        return {**(self.given or {}), **later} if later else dict(self.given or {})
+        stored = _stored(self)
+        if len(stored) <= _OWN_ATTRIBUTES:
+            return self.given or {}
+        later = {k: v for k, v in stored.items() if k not in STANDARD}
+        return {**(self.given or {}), **later}
 
 
 class LeanMetric(LeanRecord):
@@ -247,4 +253,4 @@ def metric_of(record: logging.LogRecord) -> Mapping[Any, Any] | None:
     metric = fields.get("metric")
     if metric is None and isinstance(nested := fields.get("extra"), Mapping):
         metric = nested.get("metric")
-    return metric if isinstance(metric, Mapping) else None
+    return metric if type(metric) is dict or isinstance(metric, Mapping) else None

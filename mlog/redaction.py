@@ -3,10 +3,10 @@
 Two signs give a secret away, and nothing else does:
 
 - **Its shape**: well-known tokens (`TOKENS`) are found anywhere in a text.
-- **Its name**: the whole name of a field decides (`STRONG`, `FILE`, `WEAK`, `ORDINARY`), as a
-  key of a mapping or before a value in a text: `password=…`, `"api_key": "…"`,
-  `--token …`. A strong name hides any string. A weak one (`token`, `auth`) also has
-  ordinary meanings, so it hides only what looks like a credential. Numbers,
+- **Its name**: the whole name of a field decides, as a key of a mapping or before a
+  value in a text: `password=…`, `"api_key": "…"`, `--token …`. A name of `STRONG`
+  hides any string, one of `FILE` any but a path. One of `WEAK` (`token`, `auth`) has
+  ordinary meanings too, so it hides only what looks like a credential. Numbers,
   booleans and None are never hidden by name.
 
 Only the secret is replaced, by `REDACTED`; names, hosts and users stay readable. A
@@ -230,7 +230,10 @@ _NAME = re.compile(
     re.VERBOSE,
 )
 
-# What follows a strong name: a string, a list of strings, or a bare value. That one ends
+# An item of a command line that is a name, or what stands before its `=`.
+_ARGUMENT = re.compile(r"[-+~]*+[A-Za-z][A-Za-z0-9_.-]*+")
+
+# What follows a strong name: a string, a list of strings or a bare value. That one ends
 # at a blank, at a quote, and at & , or ; if it ends the text or another name follows.
 # A `"` before , or } closes an earlier string: no value. One without partner was cut.
 # `***@` is the password of a URL, out already.
@@ -623,9 +626,6 @@ def _value_at(text: str, start: int) -> tuple[str, tuple[int, int]]:
 
 def _is_name(text: str) -> bool:
     return _ARGUMENT.fullmatch(text) is not None
-
-
-_ARGUMENT = re.compile(r"[-+~]*+[A-Za-z][A-Za-z0-9_.-]*+")
 
 
 def _any_match(patterns: Sequence[re.Pattern[str]], name: str) -> bool:

@@ -120,8 +120,9 @@ SECRET_FIELDS = """
     AccountKey storage_key subscription_key ocp-apim-subscription-key private_key
     ssh_key signing_key encryption_key hf_token HF_TOKEN HFToken HUGGING_FACE_HUB_TOKEN
     hub_token push_to_hub_token access_token accessToken refresh_token auth_token
-    session_token github_token GH_TOKEN SLACK_BOT_TOKEN slack.token mlflow_tracking_token
-    sas_token csrf_token authorization Authorization proxy-authorization cookie
+    session_token github_token GH_TOKEN SLACK_BOT_TOKEN slack.token
+    mlflow_tracking_token sas_token csrf_token authorization Authorization
+    proxy-authorization cookie
     Set-Cookie connection_string connectionString AZURE_STORAGE_CONNECTION_STRING
     webhook_url slack_webhook credentials aws_credentials basic_auth pwd
 """.split()
@@ -173,8 +174,8 @@ ML_FIELDS = """
     password_length password_policy secret_agent_env secretary author authors
     author_name authority authored session session_name signature model_signature
     compass bypass first_pass forward_pass passes pass_rate passed cookie_count monkey
-    turkey keyboard hockey donkey_kong basic connection connection_count conn webhooks_on
-    credit accredited significance sigma design assign pattern patience path
+    turkey keyboard hockey donkey_kong basic connection connection_count conn
+    webhooks_on credit accredited significance sigma design assign pattern patience path
 """.split()
 
 ML_LINES = """

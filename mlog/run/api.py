@@ -6,6 +6,7 @@ memory (params, tags) is only what `run.json` repeats for fast listing.
 
 import os
 import sys
+import threading
 import time
 import weakref
 from collections.abc import Mapping
@@ -60,23 +61,29 @@ class Run:
         name: str | None = None,
         path: Path | None = None,
         parent: str | None = None,
+        earlier: Mapping[str, Any] | None = None,
     ) -> None:
-        """Use `start_run`. Without a recorder the run is off: it takes and drops all."""
+        """Use `start_run`. Without a recorder the run is off: it takes and drops all.
+
+        `earlier` is what `run.json` says of earlier attempts.
+        """
+        said = _Earlier(earlier or {})
         self.id = run_id
-        self.name = name or run_id
+        self.name = name or said.text("display_name") or run_id
         self.experiment = experiment
         self.path = path
-        self.parent_path = parent
+        self.parent_path = parent or said.text("parent")
         self.rank = recorder.writer.place.rank if recorder else None
         self._recorder = recorder
         self._silent = Silent()
         self._status = "Running"
-        self._params: dict[str, Any] = {}
-        self._tags: dict[str, str] = {}
-        self._created = stamp(time.time_ns() // 1_000)
+        self._params: dict[str, Any] = said.mapping("params")
+        self._tags: dict[str, str] = said.mapping("tags")
+        self._created = said.text("created") or stamp(time.time_ns() // 1_000)
         self._summary: Summary | None = None
         self._stale = False
-        self._inherited_env: str | None = None
+        self._env_before: str | None = None
+        self._lock = threading.RLock()
         if recorder is not None:
             _runs[recorder] = self
 
@@ -95,13 +102,17 @@ class Run:
             step: Position on the x axis, any order.
         """
         extra = {"description": description} if description else None
-        self._record({name: value}, step, extra)
+        try:
+            metrics = {name: value}
+        except TypeError:  # no hash, so surely no name
+            metrics = {safe_str(name): value}
+        self._record(metrics, step, extra)
 
     def log_metrics(self, metrics: Metrics, step: int | None = None) -> None:
         """Record several metrics as one entry; see `log`."""
         if not isinstance(metrics, Mapping):
             text = f"metrics must be a mapping, got {type(metrics).__name__}"
-            warn_once("metric", text, stacklevel=2)
+            warn_once("metric", text)
             return
         self._record(metrics, step, None)
 
@@ -113,16 +124,16 @@ class Run:
         """
         if not isinstance(params, Mapping):
             text = f"params must be a mapping, got {type(params).__name__}"
-            warn_once("params", text, stacklevel=2)
+            warn_once("params", text)
             return
-        ready = to_json(dict(params))
-        if self._recorder is not None and self._recorder.redactor is not None:
-            ready = self._recorder.redactor.fields(ready)
+        if self._has_ended():
+            return
+        ready = self._clean(dict(params))
         new = {k: v for k, v in ready.items() if k not in self._params}
         for key in ready.keys() - new.keys():
             if ready[key] != self._params[key]:
                 text = f"param {key!r} is {self._params[key]!r} already and stays so"
-                warn_once(f"param {key}", text, stacklevel=2)
+                warn_once(f"param {key}", text)
         if new:
             self._params.update(new)
             self._event("run.params", new)
@@ -131,11 +142,11 @@ class Run:
         """Set tags; a tag may change. Values become strings."""
         if not isinstance(tags, Mapping):
             text = f"tags must be a mapping, got {type(tags).__name__}"
-            warn_once("tags", text, stacklevel=2)
+            warn_once("tags", text)
             return
-        ready = {safe_str(k): safe_str(v) for k, v in tags.items()}
-        if self._recorder is not None and self._recorder.redactor is not None:
-            ready = self._recorder.redactor.fields(ready)
+        if self._has_ended():
+            return
+        ready = self._clean({safe_str(k): safe_str(v) for k, v in tags.items()})
         self._tags.update(ready)
         self._event("run.tags", ready)
 
@@ -212,6 +223,11 @@ class Run:
         finally:
             self._leave(recorder, at_exit)
 
+    def interrupted(self) -> None:
+        """Note that a call on this run was cut off and will not go on."""
+        if self._recorder is not None and self._status == "Running":
+            self._recorder.interrupted()
+
     def __enter__(self) -> Self:
         """Return the run; it is active since `start_run`."""
         return self
@@ -225,7 +241,7 @@ class Run:
         """End the run with the status the block ends with."""
         if error is None:
             self.complete()
-        elif isinstance(error, KeyboardInterrupt):
+        elif _is_cancelled(error):
             self.end("Canceled", error)
         elif isinstance(error, SystemExit) and error.code in (None, 0):
             self.complete()
@@ -265,10 +281,11 @@ class Run:
 
     def enter_env(self) -> None:
         """Let child processes find this run (`MLOG_RUN`), and their rank taken."""
-        self._inherited_env = os.environ.get("MLOG_RUN")
+        self._env_before = os.environ.get("MLOG_RUN")
         os.environ["MLOG_RUN"] = str(self.path)
         if self.rank is not None:
             os.environ["_MLOG_RANK_PID"] = str(os.getpid())
+        _exported.append(self)
 
     def begin_off(self) -> None:
         """Make a run that records nothing active, so that nobody misses one."""
@@ -277,12 +294,17 @@ class Run:
         exits.hold(self)
 
     def _leave_env(self) -> None:
+        """Undo `enter_env`, also where an inner run outlives this one."""
+        if self not in _exported:
+            return
+        _exported.remove(self)
+        for run in _exported:
+            if run._env_before == str(self.path):
+                run._env_before = self._env_before
         if os.environ.get("MLOG_RUN") == str(self.path):
-            if self._inherited_env is None:
-                del os.environ["MLOG_RUN"]
-            else:
-                os.environ["MLOG_RUN"] = self._inherited_env
-        if os.environ.get("_MLOG_RANK_PID") == str(os.getpid()):
+            _set_env("MLOG_RUN", self._env_before)
+        ranked = any(run.rank is not None for run in _exported)
+        if not ranked and os.environ.get("_MLOG_RANK_PID") == str(os.getpid()):
             del os.environ["_MLOG_RANK_PID"]
 
     @property
@@ -295,9 +317,10 @@ class Run:
         recorder = self._recorder
         if recorder is None or not recorder.writer.place.main:
             return
-        self._catch_up(max_bytes=1 << 20)
-        if self._stale:
-            self._write_json()
+        with self._lock:
+            self._catch_up(max_bytes=1 << 20)
+            if self._stale and self._status == "Running":
+                self._write_json()
 
     def park(self) -> None:
         """Nothing to do around a fork; see `Writer.park`."""
@@ -306,9 +329,7 @@ class Run:
         self, metrics: Metrics, step: int | None, extra: dict[str, Any] | None
     ) -> None:
         recorder = self._recorder
-        if recorder is None or not recorder.is_open:
-            if not self.is_off:
-                warn_once("ended", f"run {self.id} has ended; nothing is recorded")
+        if recorder is None or self._has_ended():
             return
         if extra is None and recorder.receive_metric(_LOGGER, _LEVEL, metrics, step):
             return
@@ -316,6 +337,13 @@ class Run:
         code, offset = frame.f_code, frame.f_lasti
         record = LeanMetric(_LOGGER, _LEVEL, metrics, step, extra, code, offset)
         recorder.receive(record, False)
+
+    def _has_ended(self) -> bool:
+        """Whether nothing is recorded any more; says so once."""
+        if self._recorder is None or self._recorder.is_open:
+            return False
+        warn_once("ended", f"run {self.id} has ended; nothing is recorded")
+        return True
 
     def _event(self, name: str, data: Mapping[str, Any]) -> None:
         recorder = self._recorder
@@ -336,14 +364,16 @@ class Run:
                 if failed:
                     self._status = "Failed"
                     error = f"failed: {', '.join(failed)}"
-            self._catch_up()
+            with self._lock:  # the keeper may be at it
+                self._catch_up()
             data: dict[str, Any] = {"status": self._status}
             if error is not None:
-                data["error"] = _error(error)
+                data["error"] = self._clean(_error(error))
             if self._summary is not None and self._summary.metrics:
                 data["metrics"] = self._summary.metrics
             writer.event("run.end", data)
-            self._write_json(data)
+            with self._lock:
+                self._write_json(data)
         writer.end(self._status)
 
     def _leave(self, recorder: Recorder | None, at_exit: bool) -> None:
@@ -361,6 +391,12 @@ class Run:
             return
         _deactivate(recorder)
         recorder.writer.close()
+
+    def _clean(self, value: Any) -> Any:
+        """Return a value as it may be written: JSON-ready and without secrets."""
+        redactor = self._recorder.redactor if self._recorder is not None else None
+        ready = to_json(value)
+        return redactor.fields(ready) if redactor is not None else ready
 
     def _catch_up(self, max_bytes: int | None = None) -> None:
         recorder, summary = self._recorder, self._summary
@@ -384,8 +420,8 @@ class Run:
         data: dict[str, Any] = {
             "format": 1,
             "run_id": self.id,
-            "experiment": self.experiment,
-            "display_name": self.name,
+            "experiment": self._clean(self.experiment),
+            "display_name": self._clean(self.name),
             "status": self._status,
             "attempt": writer.attempt,
             "created": self._created,
@@ -394,7 +430,7 @@ class Run:
             "tags": self._tags,
         }
         if self.parent_path:
-            data["parent"] = self.parent_path
+            data["parent"] = self._clean(self.parent_path)
         if self._summary is not None:
             data["metrics"] = self._summary.metrics
         if end is not None:
@@ -406,17 +442,44 @@ class Run:
             self._stale = True
 
 
+class _Earlier:
+    """What `run.json` says of earlier attempts; anything else it holds is not there."""
+
+    def __init__(self, said: Mapping[str, Any]) -> None:
+        self._said = said
+
+    def text(self, key: str) -> str | None:
+        value = self._said.get(key)
+        return value if isinstance(value, str) else None
+
+    def mapping(self, key: str) -> dict[str, Any]:
+        value = self._said.get(key)
+        return dict(value) if isinstance(value, dict) else {}
+
+
 def _error(error: object) -> dict[str, Any]:
-    """Return what `run.end` says of an error."""
+    """Return what `run.end` says of an error; nothing the error itself does can fail."""
     if not isinstance(error, BaseException):
         return {"msg": safe_str(error)}
     import traceback
 
+    try:
+        lines = traceback.format_exception(error)
+    except Exception:  # an exception whose own code fails while it is shown
+        lines = traceback.format_tb(error.__traceback__)
     return {
         "type": exception_type(type(error)),
         "msg": safe_str(error),
-        "traceback": "".join(traceback.format_exception(error)),
+        "traceback": "".join(lines),
     }
+
+
+def _is_cancelled(error: BaseException) -> bool:
+    """Whether somebody stopped the work, rather than something in it failed."""
+    if isinstance(error, KeyboardInterrupt | GeneratorExit):
+        return True
+    asyncio = sys.modules.get("asyncio.exceptions")
+    return asyncio is not None and isinstance(error, asyncio.CancelledError)
 
 
 def _deactivate(receiver: context.Receiver) -> None:
@@ -428,6 +491,16 @@ def _deactivate(receiver: context.Receiver) -> None:
     clear_level_caches()
 
 
+def _set_env(name: str, value: str | None) -> None:
+    if value is None:
+        del os.environ[name]
+    else:
+        os.environ[name] = value
+
+
+_exported: list[Run] = []
+"""Runs that child processes may find by `MLOG_RUN`, in the order they were started."""
+
 _runs: "weakref.WeakKeyDictionary[context.Receiver, Run]" = weakref.WeakKeyDictionary()
 
 
@@ -438,4 +511,8 @@ def run_of(receiver: context.Receiver | None) -> Run | None:
 
 def current_run() -> Run | None:
     """Return the run that a record made here would belong to, or None."""
-    return run_of(context.active())
+    run = run_of(context.active())
+    if run is not None:
+        return run
+    # A `RunHandler` that has not begun its run hands records to the first open one.
+    return next(filter(None, map(run_of, context.receivers())), None)

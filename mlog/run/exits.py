@@ -26,6 +26,9 @@ class Endable(Protocol):
     def end(self, status: str, error: object = None, *, at_exit: bool = False) -> None:
         """End the run; a second call does nothing."""
 
+    def interrupted(self) -> None:
+        """Note that a call on the run was cut off and will not go on."""
+
 
 class _Exiting:
     """Lives as long as a `SystemExit` does, and tells where that was let go of.
@@ -43,13 +46,16 @@ class _Exiting:
             _exiting = None
 
 
+_PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
+
 _open: list[Endable] = []
 _uncaught: BaseException | None = None
 _exiting: object = None
 _excepthook_before: Callable[..., Any] | None = None
 _exit_before: Callable[..., Any] | None = None
 _term_is_ours = False
-_multiprocessing_hooked = False
+_term_waits = False
+_multiprocessing_hook: "_Hook | None" = None
 
 
 def hold(run: Endable) -> None:
@@ -58,6 +64,7 @@ def hold(run: Endable) -> None:
     if not _open:
         _uncaught = _exiting = None
         _install()
+    _take_term()
     _open.append(run)
     _hook_multiprocessing()
 
@@ -68,12 +75,19 @@ def release(run: Endable) -> None:
         _open.remove(run)
     if not _open:
         _remove()
+        if _term_waits:
+            _die(signal.SIGTERM)
 
 
 def _install() -> None:
-    global _excepthook_before, _exit_before, _term_is_ours
+    global _excepthook_before, _exit_before
     _excepthook_before, sys.excepthook = sys.excepthook, _on_uncaught
     _exit_before, sys.exit = sys.exit, _on_exit
+
+
+def _take_term() -> None:
+    """Handle SIGTERM where nobody does; only the main thread may."""
+    global _term_is_ours
     in_main = threading.current_thread() is threading.main_thread()
     if in_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _on_term)
@@ -128,10 +142,30 @@ class _Code:
         return self.value not in (None, 0)
 
 
-def _on_term(number: int, _: FrameType | None) -> None:
+def _on_term(number: int, frame: FrameType | None) -> None:
     """End the runs as Canceled, then let SIGTERM do what it would have done."""
+    global _term_waits
+    cut_off = _is_inside(frame)
     for run in reversed(list(_open)):
+        if cut_off:
+            run.interrupted()
         run.end("Canceled", "SIGTERM", at_exit=True)
+    if _open:  # the signal came while a run was being ended; that comes first
+        _term_waits = True
+        return
+    _die(number)
+
+
+def _is_inside(frame: FrameType | None) -> bool:
+    """Whether code of mlog was running, in a call that will never be finished."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith(_PACKAGE):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _die(number: int) -> None:
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
 
@@ -146,7 +180,7 @@ def _at_exit() -> None:
 def _verdict() -> tuple[str, object]:
     """Return the status a process that is exiting gives its runs, and the error."""
     # A multiprocessing child exits while the exception is still on its way.
-    error = _uncaught or sys.exc_info()[1]
+    error = _uncaught if _uncaught is not None else sys.exc_info()[1]
     if isinstance(error, KeyboardInterrupt):
         return "Canceled", error
     if isinstance(error, SystemExit):
@@ -166,17 +200,19 @@ def _has_frames() -> bool:
     return sys._getframe(1).f_back is not None
 
 
+class _Hook:
+    """What multiprocessing remembers us by: it keeps weak references."""
+
+
 def _hook_multiprocessing() -> None:
     """End runs in a child that multiprocessing will leave by `os._exit`."""
-    global _multiprocessing_hooked
+    global _multiprocessing_hook
     util = sys.modules.get("multiprocessing.util")
-    process = sys.modules.get("multiprocessing.process")
-    if util is None or process is None or _multiprocessing_hooked:
+    if _multiprocessing_hook is not None or not hasattr(util, "Finalize"):
         return
-    _multiprocessing_hooked = True
-    util.register_after_fork(_open, _end_with_child)
-    if process.parent_process() is not None:
-        _end_with_child()
+    assert util is not None
+    _multiprocessing_hook = _Hook()
+    util.register_after_fork(_multiprocessing_hook, _end_with_child)
 
 
 def _end_with_child(_: object = None) -> None:

@@ -90,7 +90,7 @@ class Recorder(logging.Filterer):
             if self.strict:
                 raise
         except BaseException:  # Ctrl-C, or a signal handler that raises
-            self._interrupted()
+            self.interrupted()
             raise
 
     def receive_metric(self, logger: str, level: int, metric: Any, step: Any) -> bool:
@@ -119,7 +119,7 @@ class Recorder(logging.Filterer):
             if self.strict:
                 raise
         except BaseException:  # Ctrl-C, or a signal handler that raises
-            self._interrupted()
+            self.interrupted()
             raise
         return True
 
@@ -163,7 +163,7 @@ class Recorder(logging.Filterer):
         reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
         self.writer.lose(str(reason)[:200], seq)
 
-    def _interrupted(self) -> None:
+    def interrupted(self) -> None:
         """Name the numbers that may have been taken when the call was cut off."""
         if self.writer.started:
             now = self.writer.take()

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from mlog import context
 from mlog.errors import MlogError, RunExistsError, UnsafePathError, say, warn_once
 from mlog.folder import Folder, access_for
@@ -28,7 +30,7 @@ from mlog.types import LevelSpec, Mode
 __all__ = ["announce", "join_inherited", "start_run"]
 
 _started: dict[str, str | None] = {}
-"""Path of each run opened here to the `MLOG_RUN` found before it."""
+"""Path of each run opened here to the `MLOG_RUN` that this process inherited."""
 
 _nth = 0
 _implicit: Run | None = None
@@ -67,8 +69,9 @@ def start_run(
         name: Name for people; default: the id.
         run_id: The id; default: made from time and chance, or shared by the ranks of a
             job (README, "Processes").
-        resume: Go on with a run in a new attempt: the one of `run_id` (True), or the
-            one named by id, prefix, name, path, "latest" or "-2".
+        resume: Go on with a run in a new attempt: the one of `run_id` (True; begun if
+            it is not there), or the one named by id, prefix, name, path, "latest" or
+            "-2", which must be there. Its params, tags and name are gone on with.
         dir: Root of all runs; default: `MLOG_DIR`, else the nearest `.mlog` folder
             upward, else the user's data folder.
         params, tags: As for `Run.log_params` and `Run.set_tags`.
@@ -94,22 +97,29 @@ def start_run(
         ValueError, TypeError: An argument is wrong.
     """
     global _nth
-    ensure_installed()
+    _check_texts(experiment=experiment, name=name, run_id=run_id)
     rule = LevelRule(level)
     redactor = make_redactor(redact)
     options = WriterOptions(_interval(fsync_interval), segment_bytes, max_log_bytes)
+    ring = _count("flight_recorder", flight_recorder)
+    filters = list(filters)
+    ensure_installed()
     _nth += run_id is None
-    who = identify(_inherited_env(), this_process(), run_id=run_id, nth=_nth)
+    inherited = _inherited_env()
+    who = identify(inherited, this_process(), run_id=run_id, nth=_nth)
+    outer = _outer()
     if disabled or who.off:
-        return _start_off(experiment)
+        run = _start_off(experiment, name, run_id, outer)
+        _fill(run, params, tags)
+        return run
     root = find_root(dir, env=os.environ, cwd=_cwd())
-    _forget_implicit(who)
-    outer = context.scope().run
-    if outer is not None and not outer.is_open:
-        outer = None
     target = _target(root, experiment, who, resume)
+    parent_path = _parent_path(parent, outer, who, root)
     folder = _open_folder(target, mode)
     target.check(folder)
+    if parent_path == str(folder.path):  # its id was given in the run itself
+        parent_path = None
+    _forget_implicit()
     place = Place(who.main, who.rank, who.world_size, target.attempt)
     writer = Writer(folder, place, target.run_id, options, redactor, keeper.ensure)
     recorder = Recorder(
@@ -117,11 +127,10 @@ def start_run(
         rule,
         outer=outer,
         redactor=redactor,
-        flight_recorder=flight_recorder,
+        flight_recorder=ring,
         strict=strict,
         filters=filters,
     )
-    parent_path = _parent_path(parent, outer, who, root)
     run = Run(
         recorder,
         run_id=target.run_id,
@@ -129,17 +138,16 @@ def start_run(
         name=name,
         path=folder.path,
         parent=parent_path,
+        earlier=_earlier(folder) if who.main else None,
     )
-    run.begin(_facts(run, parent_path, redactor), announce=who.main)
+    run.begin(_facts(run, redactor), announce=who.main)
     if not who.main:
         writer.start()
-    _enter_env(run)
+    _started[str(run.path)] = inherited.get("MLOG_RUN")
+    run.enter_env()
     context.set_receiver(recorder)
     _tell_outer(outer, run)
-    if params:
-        run.log_params(params)
-    if tags:
-        run.set_tags(tags)
+    _fill(run, params, tags)
     return run
 
 
@@ -228,6 +236,11 @@ def _target(
         return _existing(Path(who.join), who.attempt or 1)
     script = sys.argv[0] if sys.argv else None
     label = experiment_name(experiment, cwd=_cwd(), script=script)
+    if who.run_id is None and resume:
+        raise ValueError(
+            "resume=True goes on with the run of run_id=, which is not given; "
+            "resume='latest' goes on with the newest run"
+        )
     if who.run_id is None:
         run_id = new_run_id(time.time(), secrets.token_bytes(3))
         return _Target(root, label, run_id, False, False, 1)
@@ -243,18 +256,19 @@ def _existing(path: Path, attempt: int | None) -> _Target:
 
 def _open_folder(target: _Target, mode: Mode) -> Folder:
     """Open the run's folder, in a temporary root where the root refuses."""
-    access = access_for(target.root, mode)
+    fallback = access_for(Path(tempfile.gettempdir()), mode)  # refuses a wrong mode
     try:
+        access = access_for(target.root, mode)
         folder = Folder.open_below(target.root, target.parts, access)
         folder.replace(".probe", b"")
         folder.remove(".probe")
     except UnsafePathError:
         raise
-    except OSError as exc:
+    except (OSError, ValueError) as exc:  # ValueError: no path at all ("\0", "\ud800")
         root = Path(tempfile.mkdtemp(prefix="mlog-"))
         text = f"{target.root} cannot be written to ({exc}); this run goes to {root}"
-        warn_once("root", text, stacklevel=3)
-        return Folder.open_below(root, target.parts, access)
+        warn_once("root", text)
+        return Folder.open_below(root, target.parts, fallback)
     return folder
 
 
@@ -294,13 +308,36 @@ def _interval(value: float | str | None) -> float | str | None:
     return value
 
 
-def _facts(run: Run, parent: str | None, redactor: Redactor | None) -> dict[str, Any]:
+def _count(name: str, value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{name} must be an integer >= 0, got {value!r}")
+    return value
+
+
+def _check_texts(**given: object) -> None:
+    """Refuse a name that is no text, before anything is made of it."""
+    for name, value in given.items():
+        if value is not None and not isinstance(value, str):
+            raise TypeError(f"{name} must be text, got {value!r}")
+
+
+def _earlier(folder: Folder) -> dict[str, Any]:
+    """Return what `run.json` says of earlier attempts; nothing where there are none."""
+    path = folder.path / "run.json"
+    try:
+        said = {} if path.is_symlink() else orjson.loads(path.read_bytes())
+    except (OSError, ValueError):  # derived: it may be missing, or in the making
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _facts(run: Run, redactor: Redactor | None) -> dict[str, Any]:
     """Return what `run.start` says."""
-    argv = [str(part) for part in sys.argv]
+    argv = [str(part) for part in getattr(sys, "argv", ())]
     facts = {
         "experiment": run.experiment,
         "display_name": run.name,
-        "parent": parent,
+        "parent": run.parent_path,
         "python": sys.version.split()[0],
         "argv": redactor.argv(argv) if redactor else argv,
         "cwd": str(_cwd()),
@@ -318,10 +355,22 @@ def _cwd() -> Path:
 # --- the process ---------------------------------------------------------------------
 
 
-def _start_off(experiment: str | None) -> Run:
-    run = Run(None, run_id="off", experiment=experiment or "off")
-    outer = context.scope().run
-    run.receiver.outer = outer if outer is not None and outer.is_open else None
+def _outer() -> context.Receiver | None:
+    """Return the innermost open run of the calling context."""
+    run = context.scope().run
+    while run is not None and not run.is_open:
+        run = run.outer
+    return run
+
+
+def _start_off(
+    experiment: str | None,
+    name: str | None,
+    run_id: str | None,
+    outer: context.Receiver | None,
+) -> Run:
+    run = Run(None, run_id=run_id or "off", experiment=experiment or "off", name=name)
+    run.receiver.outer = outer
     run.begin_off()
     context.set_receiver(run.receiver)
     return run
@@ -330,7 +379,8 @@ def _start_off(experiment: str | None) -> Run:
 def _inherited_env() -> dict[str, str]:
     """Return the environment as this process got it, without its own runs."""
     env = dict(os.environ)
-    while (path := env.get("MLOG_RUN")) in _started:
+    path = env.get("MLOG_RUN")
+    if path in _started:
         before = _started[path] if path is not None else None
         if before is None:
             del env["MLOG_RUN"]
@@ -339,19 +389,21 @@ def _inherited_env() -> dict[str, str]:
     return env
 
 
-def _enter_env(run: Run) -> None:
-    path = str(run.path)
-    before = os.environ.get("MLOG_RUN")
-    _started[path] = before if before != path else _started.get(path)
-    run.enter_env()
-
-
-def _forget_implicit(who: Identity) -> None:
+def _forget_implicit() -> None:
     """Let a run that is started here stand before the one joined at import."""
     global _implicit
     if _implicit is not None:
         _implicit.end("Completed")
         _implicit = None
+
+
+def _fill(
+    run: Run, params: Mapping[str, Any] | None, tags: Mapping[str, Any] | None
+) -> None:
+    if params:
+        run.log_params(params)
+    if tags:
+        run.set_tags(tags)
 
 
 def _tell_outer(outer: context.Receiver | None, run: Run) -> None:

@@ -241,19 +241,20 @@ def processes(setting: Setting) -> Measured:
 def _rate_of_processes(count: int, setting: Setting) -> float:
     import multiprocessing
 
+    calls = setting.calls * 3  # long enough beside the scatter of their starts
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(count), context.SimpleQueue()
     work = [
-        context.Process(target=_process, args=(barrier, results, setting.calls))
+        context.Process(target=_process, args=(barrier, results, calls))
         for _ in range(count)
     ]
     for process in work:
         process.start()
-    times = [results.get() for _ in work]
+    times: list[tuple[int, int]] = [results.get() for _ in work]
     for process in work:
         process.join()
     took = max(end for _, end in times) - min(begin for begin, _ in times)
-    return count * setting.calls / (took / 1e9)
+    return count * calls / (took / 1e9)
 
 
 def _process(barrier: Any, results: Any, calls: int) -> None:

@@ -98,6 +98,7 @@ def _in_child(name: str, root: Path, calls: int, repetitions: int) -> Measured:
     command += ["--dir", str(root)]
     command += ["--calls", str(calls), "--repetitions", str(repetitions)]
     env = {key: value for key, value in os.environ.items() if "MLOG" not in key}
+    env["MLOG_QUIET"] = "1"
     done = subprocess.run(command, env=env, stdout=subprocess.PIPE, check=True)
     return Measured(**json.loads(done.stdout))
 
