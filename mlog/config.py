@@ -20,7 +20,7 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
     """Shows records to people; metrics without a message at most once a second each.
 
     Bare metrics come every step, and a terminal is for reading: of each logger only
-    the latest of a second is worth a line. A run's files hold them all.
+    the first of a second gets a line. A run's files hold them all.
     """
 
     def __init__(
@@ -85,6 +85,8 @@ def basicConfig(
     Raises:
         Everything that `start_run` raises.
     """
+    number = level_number(console_level)
+    run = start_run(experiment, **options)
     root = logging.root
     if force:
         for handler in list(root.handlers):
@@ -92,10 +94,8 @@ def basicConfig(
             handler.close()
     if console is not False and not root.handlers:
         stream = sys.stderr if console is True else console
-        root.addHandler(ConsoleHandler(stream, console_level))
-        number = level_number(console_level)
-        if root.level > number or root.level == logging.NOTSET:
+        root.addHandler(ConsoleHandler(stream, number))
+        if root.level > number:
             root.setLevel(number)
-    run = start_run(experiment, **options)
     announce(run)
     return run

@@ -34,13 +34,14 @@ from mlog.values import (
 
 __all__ = [
     "MAX_LINE",
+    "MAX_NESTING",
     "NestingError",
     "Redacts",
     "encode",
     "event_fields",
     "fields_of",
-    "has_nonfinite",
     "halves",
+    "has_nonfinite",
     "metric_line",
     "shrink",
 ]
@@ -139,8 +140,8 @@ def metric_line(
     if step is None:
         parts = (text, micros, take(), label, numbers)
         return b'{"ts":"%b%06dZ","seq":%d,%b,"metric":%b}\n' % parts
-    parts = (text, micros, take(), label, step, numbers)
-    return b'{"ts":"%b%06dZ","seq":%d,%b,"step":%d,"metric":%b}\n' % parts
+    more = (text, micros, take(), label, step, numbers)
+    return b'{"ts":"%b%06dZ","seq":%d,%b,"step":%d,"metric":%b}\n' % more
 
 
 def _learn(record: logging.LogRecord, numbers: Mapping[str, Any]) -> None:
@@ -246,9 +247,9 @@ def _fields_of(
     record: logging.LogRecord, scope: Scope, redactor: Redacts | None
 ) -> tuple[Stream, dict[str, Any]]:
     extra, metric, step = _parts(record, scope)
-    lean = isinstance(record, LeanRecord)
+    lean = record if isinstance(record, LeanRecord) else None
     entry: dict[str, Any] = {
-        "ts": stamp(record.time_ns // 1_000 if lean else round(record.created * 1e6)),
+        "ts": stamp(lean.time_ns // 1_000 if lean else round(record.created * 1e6)),
         "seq": 0,
         "level": level_name(record.levelno),
         "logger": clean_text(record.name),
@@ -263,9 +264,9 @@ def _fields_of(
         _add_metric(entry, record, metric, redactor)
     if message:
         if lean:
-            entry["file"] = clean_text(record.path)
-            entry["line"] = record.line
-            entry["func"] = clean_text(record.function)
+            entry["file"] = clean_text(lean.path)
+            entry["line"] = lean.line
+            entry["func"] = clean_text(lean.function)
         else:
             _add_call(entry, record)
     _add_place(entry, record)

@@ -6,11 +6,14 @@ into the root can lead a run's files elsewhere. Where the system has no `dir_fd`
 (Windows) the same is checked by `is_symlink`, which leaves a race.
 """
 
+import errno
+import itertools
 import os
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from mlog.errors import UnsafePathError
 from mlog.types import Mode
@@ -23,11 +26,13 @@ __all__ = [
     "OpenFile",
     "access_for",
     "append_to",
+    "read_from",
 ]
 
 _BY_FD = os.open in os.supports_dir_fd
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
+_serial = itertools.count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +66,18 @@ class OpenFile:
 
     Closing it by hand could hand its number to another file while a thread is just
     about to write; so nobody does.
+
+    Attributes:
+        fd: The descriptor.
+        synced: Size up to which the file was put on the disk by whoever syncs it.
     """
 
-    __slots__ = ("__weakref__", "fd")
+    __slots__ = ("__weakref__", "fd", "synced")
 
     def __init__(self, fd: int) -> None:
         """Own the descriptor `fd`."""
         self.fd = fd
+        self.synced = 0
 
     def __del__(self, _close=os.close) -> None:  # type: ignore[no-untyped-def]
         """Close the descriptor."""
@@ -116,22 +126,18 @@ class Folder:
 
     def child(self, name: str, *, create: bool = True) -> "Folder":
         """Open the folder `name` in this one; errors as in `open_below`."""
-        if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
-            raise UnsafePathError(f"{name!r} is no plain folder name")
+        _check_plain(name)
         path = self.path / name
-        if create:
-            self._make(name)
-        if not _BY_FD:
-            if path.is_symlink():
-                raise UnsafePathError(f"{path} is a link; links are not followed")
-            return Folder(path, self.access, None)
         try:
-            return Folder(path, self.access, _open_folder(name, self._fd))
+            if create:
+                self._make(name)
+            held = _open_folder(name, self._fd) if _BY_FD else None
         except OSError as exc:
-            if path.is_symlink():
-                message = f"{path} is a link; links below the root are not followed"
-                raise UnsafePathError(message) from exc
+            _check_no_link(path, exc)
             raise
+        if not _BY_FD:
+            _check_no_link(path, None)
+        return Folder(path, self.access, held)
 
     def create(self, name: str) -> OpenFile:
         """Make the file `name` for appending; it must not be there yet.
@@ -150,22 +156,22 @@ class Folder:
     def replace(self, name: str, data: bytes) -> None:
         """Put a file in place as a whole: readers see the old one or the new one.
 
-        A crash may leave `.<name>.<pid>.tmp` behind.
+        A crash may leave `.<name>.<pid>-<n>.tmp` behind.
         """
-        temporary = f".{name}.{os.getpid()}.tmp"
-        self.remove(temporary)
+        temporary = f".{name}.{os.getpid()}-{next(_serial)}.tmp"
+        self.remove(temporary)  # of a crashed process with the same pid
         file = self.create(temporary)
         try:
             view = memoryview(data)
             while view:
                 view = view[os.write(file.fd, view) :]
+            if _BY_FD:
+                os.replace(temporary, name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+            else:
+                os.replace(self.path / temporary, self.path / name)
         except BaseException:
             self.remove(temporary)
             raise
-        if _BY_FD:
-            os.replace(temporary, name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
-        else:
-            os.replace(self.path / temporary, self.path / name)
 
     def remove(self, name: str) -> bool:
         """Remove the file `name`; return False if it was not there."""
@@ -207,6 +213,7 @@ class Folder:
         return self._held.fd
 
     def _open(self, name: str, flags: int) -> OpenFile:
+        _check_plain(name)
         flags |= _NO_LINK | _BINARY
         if _BY_FD:
             fd = os.open(name, flags, self.access.file, dir_fd=self._fd)
@@ -227,6 +234,32 @@ class Folder:
                 os.mkdir(self.path / name, self.access.folder)
         except FileExistsError:
             return
+
+
+def _check_plain(name: str) -> None:
+    """Refuse what is not the name of something in this folder."""
+    if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
+        raise UnsafePathError(f"{name!r} is no plain name")
+
+
+def _check_no_link(path: Path, cause: OSError | None) -> None:
+    if path.is_symlink():
+        message = f"{path} is a link; links below the root are not followed"
+        raise UnsafePathError(message) from cause
+
+
+def read_from(path: Path) -> BinaryIO:
+    """Open a regular file for reading; a link, a pipe or a device is not opened.
+
+    Raises:
+        OSError: It is not there, no regular file, or may not be read.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _NO_LINK | _BINARY
+    file = open(os.open(path, flags), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return file
 
 
 def append_to(path: Path, access: Access) -> OpenFile:
@@ -266,5 +299,5 @@ def _set_mode(fd: int, mode: int) -> None:
         return
     try:
         os.fchmod(fd, mode)
-    except PermissionError:  # another user's file in a shared folder keeps its mode
+    except OSError:  # another user's file, or a file system without modes
         return

@@ -1,8 +1,11 @@
 """Handlers for files of the user's own: `JSONLHandler` and `FlightRecorderHandler`."""
 
 import collections
+import copy
 import logging
 import os
+import weakref
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +59,7 @@ class JSONLHandler(logging.Handler):
         self._access = GROUP if mode == "group" else PRIVATE
         self._segment = Segment(self._open)
         self.setFormatter(formatter or EntryFormatter(**options))
-        always.add(self)
+        always.add(weakref.ref(self, always.discard))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Append one record; what fails goes to `handleError`, never to the caller."""
@@ -139,16 +142,27 @@ class FlightRecorderHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a record, or hand all on; never raises an Exception."""
         try:
-            record.message = record.getMessage()  # its arguments may change later
-            self._ring.append(record)
             metric = metric_of(record)
+            self._ring.append(_frozen(record, metric))
             wrong = metric is not None and has_nonfinite(metric)
             if record.levelno >= self._trigger or wrong:
-                self.release()
+                self.hand_on()
         except Exception:
             self.handleError(record)
 
-    def release(self) -> None:
+    def hand_on(self) -> None:
         """Hand all kept records to the target."""
         while self._ring and self._target is not None:
             self._target.handle(self._ring.popleft())
+
+
+def _frozen(
+    record: logging.LogRecord, metric: Mapping[Any, Any] | None
+) -> logging.LogRecord:
+    """Return a copy that later changes of arguments and metrics do not reach."""
+    frozen = copy.copy(record)
+    if record.args or not isinstance(frozen.msg, str):
+        frozen.msg, frozen.args = record.getMessage(), None
+    if metric is not None:
+        frozen.__dict__["metric"] = dict(metric)
+    return frozen

@@ -12,6 +12,7 @@ What `MetricLogger` overrides, and why: the level methods (keywords, optional me
 import logging
 import sys
 import threading
+import weakref
 from collections.abc import Mapping
 from types import FrameType, TracebackType
 from typing import Any, TypeAlias, cast
@@ -52,7 +53,7 @@ _STOCK_KEYWORDS = {"exc_info", "stack_info", "stacklevel"}
 _stock_make_record = logging.Logger.makeRecord
 _stock_find_caller = logging.Logger.findCaller
 
-always: set[logging.Handler] = set()
+always: "set[weakref.ref[logging.Handler]]" = set()
 """Handlers that get metrics at INFO and above whatever the loggers' levels say."""
 
 
@@ -206,7 +207,7 @@ class MetricLogger(logging.Logger):
             run.receive(record, True)
         super().handle(record)
 
-    def _log(  # type: ignore[override]  # more keywords than typeshed's
+    def _log(
         self,
         level: int,
         msg: object,
@@ -242,6 +243,9 @@ class MetricLogger(logging.Logger):
                 if self._passes(level):
                     record = self._record(level, msg, args, metric, step, frame)
                     super().handle(record)
+                elif always:
+                    record = self._record(level, msg, args, metric, step, frame)
+                    self._show_always(record)
                 return
         if metric is not None and not _is_mapping(metric):
             self._log_odd_metric(level, msg, args, metric, step, frame)
@@ -352,7 +356,7 @@ class MetricLogger(logging.Logger):
     def _find(self, stack_info: bool, stacklevel: int) -> tuple[str, int, str, Any]:
         """Return path, line and function of the caller, and the stack if asked."""
         unknown = ("(unknown file)", 0, "(unknown function)", None)
-        if not logging._srcfile:  # type: ignore[attr-defined]
+        if not logging._srcfile:
             return unknown
         try:
             found = self.findCaller(stack_info, stacklevel + 1)
@@ -408,7 +412,7 @@ class MetricLogger(logging.Logger):
         logger: logging.Logger | None = self
         while logger is not None:
             for handler in logger.handlers:
-                if handler in always and record.levelno >= handler.level:
+                if weakref.ref(handler) in always and record.levelno >= handler.level:
                     handler.handle(record)
             logger = logger.parent if logger.propagate else None
 
@@ -418,7 +422,7 @@ class MetricLogger(logging.Logger):
             _get_factory() is logging.LogRecord
             and self._makes_stock_records
             and logging.Logger.makeRecord is _stock_make_record
-            and bool(logging._srcfile)  # type: ignore[attr-defined]
+            and bool(logging._srcfile)
         )
 
 

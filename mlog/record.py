@@ -83,7 +83,7 @@ class LeanRecord(logging.LogRecord):
         self.time_ns = _time_ns()
         self.name = name
         self.levelno = level
-        self.msg = msg  # type: ignore[assignment]  # typeshed: str; any object in fact
+        self.msg = msg  # typeshed: str; any object in fact
         self.args = args
         self.given_metric = metric
         self.given_step = step
@@ -93,7 +93,7 @@ class LeanRecord(logging.LogRecord):
         self._lineno = lineno
 
     @property
-    def __dict__(self) -> dict[str, Any]:  # type: ignore[override]
+    def __dict__(self) -> dict[str, Any]:  # type: ignore[override]  # read-only here
         """All attributes, as `logging` would have stored them."""
         stored = _stored(self)
         if _FILLED not in stored:

@@ -10,7 +10,7 @@ When a write comes back short (the disk just ran full), the segment is sealed wi
 cut line in it and the whole entry goes to the next segment.
 """
 
-import contextlib
+import errno
 import os
 import sys
 import threading
@@ -67,7 +67,6 @@ class Segment:
         self._parked: OpenFile | None = None
         self._sealed: list[OpenFile] = []
         self._next_number = 0
-        self._synced_size = 0
         self.number = 0
         self.size = 0
 
@@ -80,7 +79,13 @@ class Segment:
         file = self._file
         if file is None:
             file = self._open()
-        if _write(file.fd, line) != len(line):
+        try:
+            whole = _write(file.fd, line) == len(line)
+        except OSError as exc:
+            if exc.errno != errno.EFBIG or not self.size:
+                raise
+            whole = False  # this file may not grow, another one may
+        if not whole:
             file = self._append_again(file, line)
         self.size = size = self.size + len(line)
         if size >= self._limit:
@@ -98,15 +103,18 @@ class Segment:
         Raises:
             OSError: The disk refused.
         """
-        while self._sealed:
-            _to_disk(self._sealed[0].fd)
-            self._sealed.pop(0)
-        file, size = self._file or self._parked, self.size
-        if file is None or size == self._synced_size:
-            return False
-        _to_disk(file.fd)
-        self._synced_size = size
-        return True
+        with self._lock:
+            active = self._file or self._parked
+            sealed = list(self._sealed)
+        any_synced = active is not None and _sync(active)
+        for file in sealed:
+            if _sync(file):  # looked at again: a late thread may still write to it
+                any_synced = True
+                continue
+            with self._lock:
+                if file in self._sealed:
+                    self._sealed.remove(file)
+        return any_synced
 
     def adopt(self, file: OpenFile) -> None:
         """Use a file that was made elsewhere as segment 0."""
@@ -133,7 +141,10 @@ class Segment:
     def is_lost(self) -> bool:
         """Whether the active file was removed by somebody else."""
         file = self._file
-        return file is not None and os.fstat(file.fd).st_nlink == 0
+        try:
+            return file is not None and os.fstat(file.fd).st_nlink == 0
+        except OSError:  # a stale handle of a network file system
+            return True
 
     def _open(self) -> OpenFile:
         if self._before_open is not None:
@@ -158,34 +169,33 @@ class Segment:
             except OSError:
                 self._next_number = number
                 raise
-            self._file, self.number, self.size = file, number, 0
-            self._synced_size = 0
+            self.number, self.size = number, 0
+            self._file = file
             return
 
     def _seal(self, file: OpenFile) -> None:
-        """End this segment. Never waits: a thread that comes late writes once more."""
-        if not self._lock.acquire(blocking=False):
-            return
-        try:
-            if self._file is file:
-                if self._sync_later:
-                    self._sealed.append(file)
-                self._file, self.size = None, 0
-        finally:
-            self._lock.release()
-
-    def _append_again(self, file: OpenFile, line: bytes) -> OpenFile:
-        """Write a line that was cut short as a whole into the next segment."""
-        with contextlib.suppress(OSError):  # its end is torn in any case
-            _to_disk(file.fd)
+        """End this segment; a thread that comes late still writes to it."""
         with self._lock:
             if self._file is file:
                 self._file = None
+                if self._sync_later:
+                    self._sealed.append(file)
+
+    def _append_again(self, file: OpenFile, line: bytes) -> OpenFile:
+        """Write a line that was cut short as a whole into the next segment."""
+        self._seal(file)
         file = self._open()
-        written = _write(file.fd, line)
-        if written != len(line):
-            with self._lock:
-                if self._file is file:
-                    self._file = None
-            raise OSError(f"short write: {written} of {len(line)} bytes")
+        if _write(file.fd, line) != len(line):
+            self._seal(file)
+            raise OSError(errno.ENOSPC, "short write")
         return file
+
+
+def _sync(file: OpenFile) -> bool:
+    """Put on the disk what was appended since the last time, if anything was."""
+    size = os.fstat(file.fd).st_size  # counting it would cost each entry
+    if size == file.synced:
+        return False
+    _to_disk(file.fd)
+    file.synced = size
+    return True

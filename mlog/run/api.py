@@ -354,10 +354,14 @@ class Run:
             recorder.writer.event(name, data)
         except OSError as exc:
             recorder.writer.lose(exc.strerror or str(exc), None)
+        except BaseException:  # Ctrl-C, or a signal handler that raises
+            recorder.interrupted()
+            raise
         self._stale = True
 
     def _write_end(self, recorder: Recorder, error: object) -> None:
         writer = recorder.writer
+        recorder.settle()
         if writer.place.main:
             if self._status == "Completed":
                 failed = failed_writers(writer.folder.path, writer.name)

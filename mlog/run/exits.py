@@ -208,11 +208,15 @@ def _hook_multiprocessing() -> None:
     """End runs in a child that multiprocessing will leave by `os._exit`."""
     global _multiprocessing_hook
     util = sys.modules.get("multiprocessing.util")
-    if _multiprocessing_hook is not None or not hasattr(util, "Finalize"):
+    process = sys.modules.get("multiprocessing.process")
+    if _multiprocessing_hook is not None or util is None or process is None:
         return
-    assert util is not None
+    if not hasattr(util, "Finalize"):  # another thread is just importing it
+        return
     _multiprocessing_hook = _Hook()
     util.register_after_fork(_multiprocessing_hook, _end_with_child)
+    if process.parent_process() is not None:  # and it has begun its work
+        _end_with_child()
 
 
 def _end_with_child(_: object = None) -> None:
@@ -222,8 +226,9 @@ def _end_with_child(_: object = None) -> None:
 
 def _after_fork_in_child() -> None:
     """A forked child is not ended by what its parent was about to do."""
-    global _uncaught, _exiting
+    global _uncaught, _exiting, _term_waits
     _uncaught = _exiting = None
+    _term_waits = False
 
 
 if hasattr(os, "register_at_fork"):

@@ -3,6 +3,8 @@
 import logging
 import os
 import threading
+import weakref
+from logging import LogRecord
 from typing import Any
 
 from mlog import context
@@ -34,15 +36,21 @@ class RunHandler(logging.Handler):
 
         Args:
             experiment: As for `start_run`.
-            **options: As for `start_run`; `level` is a level specification.
+            **options: As for `start_run`; `level` is a level specification, and
+                `filters` are filters of this handler.
 
         Raises:
-            ValueError, TypeError: `level` is wrong.
+            ValueError, TypeError: `level` is wrong, or there is no such option.
         """
         super().__init__()
-        ensure_installed()
+        unknown = options.keys() - (start_run.__kwdefaults__ or {}).keys()
+        if unknown:
+            raise TypeError(f"start_run has no argument {', '.join(sorted(unknown))}")
+        for each in options.pop("filters", ()):
+            self.addFilter(each)
         self._options = {**options, "experiment": experiment}
         self._pending = _Pending(self, LevelRule(options.get("level", "auto")))
+        ensure_installed()
         context.add_receiver(self._pending)
         clear_level_caches()
 
@@ -59,7 +67,7 @@ class RunHandler(logging.Handler):
             self._pending.set_rule(LevelRule(number))
             clear_level_caches()
 
-    def handle(self, record: logging.LogRecord) -> bool:  # type: ignore[override]
+    def handle(self, record: logging.LogRecord) -> bool:
         """Take a record that the tap has not shown to the run."""
         if not _is_tapped(record):
             self.emit(record)
@@ -72,7 +80,7 @@ class RunHandler(logging.Handler):
             return
         run = context.active()
         if run is not None:
-            run.receive(record, True)
+            run.receive(record, passes=True)
 
     def flush(self) -> None:
         """Put what was recorded so far on the disk, as far as it lets us."""
@@ -101,7 +109,8 @@ class _Pending:
         self._handler = handler
         self._rule = rule
         self._lock = threading.RLock()
-        self._opening = False
+        self._opener: int | None = None
+        _pendings.add(self)
 
     def set_rule(self, rule: LevelRule) -> None:
         """Change which lines are taken, also of the run that is open."""
@@ -113,18 +122,21 @@ class _Pending:
     def receive(self, record: logging.LogRecord, passes: bool) -> None:
         """Give the record to the open run, or begin this one with it."""
         run = self._other()
-        if run is None:
-            certain = metric_of(record) is not None and record.levelno >= logging.INFO
-            wanted = self._rule.accepts(record.name, record.levelno, passes)
-            if self._opening or not (certain or wanted):
-                return
-            try:
-                run = self.open().receiver
-            except Exception as exc:  # a logging call must not raise
-                warn_once("handler", f"the run of RunHandler cannot begin: {exc!r}")
-                return
-        if run is not self:
+        if run is not None:
             run.receive(record, passes)
+            return
+        if self._opener == threading.get_ident():  # logged while the run begins
+            return
+        certain = metric_of(record) is not None and record.levelno >= logging.INFO
+        if not (certain or self._rule.accepts(record.name, record.levelno, passes)):
+            return
+        try:
+            kept = self._handler.filter(record)
+            if kept:
+                self._begin_with(kept if isinstance(kept, LogRecord) else record)
+        except Exception as exc:  # a logging call must not raise
+            text = f"the run of RunHandler cannot begin, nothing is recorded: {exc!r}"
+            warn_once("handler", text)
 
     def receive_metric(self, logger: str, level: int, metric: Any, step: Any) -> bool:
         """Let the caller make a record: the first one begins the run."""
@@ -138,26 +150,37 @@ class _Pending:
         """Return the run, started at the first call."""
         with self._lock:
             if self.opened is None:
-                self._opening = True
+                self._opener = threading.get_ident()
                 try:
                     self._start()
                 finally:
-                    self._opening = False
+                    self._opener = None
             assert self.opened is not None
             return self.opened
 
+    def after_fork_in_child(self) -> None:
+        """Let go of a lock that another thread of the parent may have held."""
+        self._lock = threading.RLock()
+        self._opener = None
+
+    def _begin_with(self, record: logging.LogRecord) -> None:
+        """Open the run and write a record that has passed the filters."""
+        try:
+            receiver = self.open().receiver
+        except Exception:
+            context.remove_receiver(self)  # the next record would fare no better
+            self.is_open = False
+            raise
+        if isinstance(receiver, Recorder):
+            receiver.receive_kept(record)
+
     def _start(self) -> None:
         before = context.scope().run
-        context.remove_receiver(self)
-        try:
-            self.opened = start_run(**self._handler._options)
-        except BaseException:
-            context.add_receiver(self)
-            raise
+        self.opened = start_run(**self._handler._options)
         self.is_open = False
+        context.remove_receiver(self)
         receiver = self.opened.receiver
         if isinstance(receiver, Recorder):  # filters of the handler are the run's
-            self._handler.filters.extend(receiver.filters)
             receiver.filters = self._handler.filters
         # The run is everybody's, not that of the context of the first record.
         context.set_receiver(before)
@@ -169,3 +192,15 @@ class _Pending:
             return self.opened.receiver if self.opened.status == "Running" else None
         others = (r for r in context.receivers() if r is not self and run_of(r))
         return next(others, None)
+
+
+_pendings: "weakref.WeakSet[_Pending]" = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for pending in list(_pendings):
+        pending.after_fork_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

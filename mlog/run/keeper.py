@@ -11,9 +11,9 @@ import threading
 import time
 from typing import Protocol
 
-from mlog.errors import warn_once
+from mlog.errors import MlogWarning, say, warn_once
 
-__all__ = ["Kept", "Keeper", "keeper"]
+__all__ = ["Keeper", "Kept", "keeper"]
 
 
 class Kept(Protocol):
@@ -37,6 +37,7 @@ class Keeper:
         """
         self.tick = tick
         self._kept: list[Kept] = []
+        self._starting = threading.Lock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -59,15 +60,13 @@ class Keeper:
         """
         if self._thread is not None or not self._kept:
             return
-        self._wake = threading.Event()
-        thread = threading.Thread(
-            target=self._rounds, args=(self._wake,), name="mlog-keeper", daemon=True
-        )
-        self._thread = thread
+        if not self._starting.acquire(blocking=False):  # another thread is at it
+            return
         try:
-            thread.start()
-        except RuntimeError:
-            self._thread = None
+            if self._thread is None:
+                self._start()
+        finally:
+            self._starting.release()
 
     def stop(self) -> None:
         """End the thread and wait for it, but not for a disk that hangs."""
@@ -88,6 +87,18 @@ class Keeper:
         """Forget the parent's runs and thread."""
         self._thread = None
         self._kept = []
+        self._starting = threading.Lock()  # some thread may have held it
+
+    def _start(self) -> None:
+        self._wake = threading.Event()
+        thread = threading.Thread(
+            target=self._rounds, args=(self._wake,), name="mlog-keeper", daemon=True
+        )
+        self._thread = thread
+        try:
+            thread.start()
+        except RuntimeError:
+            self._thread = None
 
     def _rounds(self, wake: threading.Event) -> None:
         while not wake.wait(self.tick):
@@ -96,7 +107,14 @@ class Keeper:
                 try:
                     kept.keep(now)
                 except Exception as exc:  # the next round may succeed
-                    warn_once("keeper", f"background work failed: {exc!r}")
+                    _tell(exc)
+
+
+def _tell(error: Exception) -> None:
+    try:
+        warn_once("keeper", f"background work failed: {error!r}")
+    except MlogWarning as told:  # a strict run is open; no caller to raise it to
+        say(f"mlog: warning: {told}")
 
 
 keeper = Keeper()

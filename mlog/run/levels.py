@@ -68,6 +68,8 @@ class LevelRule:
         rules = spec if isinstance(spec, Mapping) else {"": spec}
         self._prefixes: dict[str, int | None] = {"": None}
         for prefix, level in rules.items():
+            if not isinstance(prefix, str):
+                raise TypeError(f"a level map has logger prefixes, got {prefix!r}")
             auto = isinstance(level, str) and level.lower() == "auto"
             self._prefixes[prefix] = None if auto else level_number(level)
         self._named = {prefix.partition(".")[0] for prefix in rules if prefix}
@@ -132,7 +134,7 @@ def _is_installed(module: object) -> bool:
             loader = getattr(spec, "loader", None)
             return loader is importlib.machinery.BuiltinImporter
         path = places[0]
-    path = os.path.abspath(path)
+    path = os.path.abspath(str(path))
     if "site-packages" in path or "dist-packages" in path:
         return True
     return path.startswith(_standard_library())

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from mlog.context import Receiver, Scope, scope
-from mlog.entry import Redacts, fields_of, has_nonfinite, metric_line
+from mlog.entry import NestingError, Redacts, fields_of, has_nonfinite, metric_line
 from mlog.errors import warn_once
 from mlog.record import metric_of
 from mlog.run.keeper import keeper
@@ -20,6 +20,9 @@ from mlog.run.writer import Place, Writer
 __all__ = ["Recorder", "Silent"]
 
 _INFO = logging.INFO
+
+_NEAR = 8
+"""How many numbers back the one lies that an interrupted call had taken."""
 
 
 class Recorder(logging.Filterer):
@@ -64,6 +67,7 @@ class Recorder(logging.Filterer):
         self.is_open = True
         self.redactor = redactor
         self.strict = strict
+        self._uncounted = 0
         self._ring: collections.deque[dict[str, Any]] | None = None
         if flight_recorder:
             self._ring = collections.deque(maxlen=flight_recorder)
@@ -90,6 +94,18 @@ class Recorder(logging.Filterer):
             if self.strict:
                 raise
         except BaseException:  # Ctrl-C, or a signal handler that raises
+            self.interrupted()
+            raise
+
+    def receive_kept(self, record: logging.LogRecord) -> None:
+        """Take a record that has passed the level and the filters; see `receive`."""
+        try:
+            self._keep(record, scope(), True)
+        except Exception as exc:
+            self._lose(exc, b"")
+            if self.strict:
+                raise
+        except BaseException:
             self.interrupted()
             raise
 
@@ -136,6 +152,11 @@ class Recorder(logging.Filterer):
                 return
             if isinstance(kept, logging.LogRecord):
                 record = kept
+        self._keep(record, now, taken)
+
+    def _keep(self, record: logging.LogRecord, now: Scope, taken: bool) -> None:
+        """Write a record that has passed the filters, or keep it in memory."""
+        metric, level = metric_of(record), record.levelno
         stream, entry = fields_of(record, now, self.redactor)
         if not taken:
             assert self._ring is not None
@@ -159,15 +180,40 @@ class Recorder(logging.Filterer):
             self.writer.write("metrics" if "metric" in entry else "logs", entry)
 
     def _lose(self, error: Exception, line: bytes) -> None:
-        seq = int(line.split(b'"seq":', 1)[1].split(b",", 1)[0]) if line else None
-        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
-        self.writer.lose(str(reason)[:200], seq)
+        """Count an entry that could not be made or written; never raises (see `receive`)."""
+        try:
+            self.settle()
+            first, last = self._numbers(error, line)
+            reason = getattr(error, "strerror", None)
+            text = str(reason or f"{type(error).__name__}: {error}")
+            self.writer.lose(text[:200], first, last)
+        except Exception:
+            if self.strict:
+                raise
+            self._uncounted += 1  # no stack or memory left even to count
+
+    def settle(self) -> None:
+        """Count what was lost where there was no stack or memory left to count."""
+        while self._uncounted:
+            self._uncounted -= 1
+            self.writer.lose("no stack or memory left", None)
+
+    def _numbers(self, error: Exception, line: bytes) -> tuple[int | None, int | None]:
+        """Return between which numbers the lost entry's lies; None: it had none."""
+        if line:
+            seq = int(line.split(b'"seq":', 1)[1].split(b",", 1)[0])
+            return seq, seq
+        cut_off = isinstance(error, RecursionError | MemoryError)
+        if not cut_off or isinstance(error, NestingError) or not self.writer.started:
+            return None, None
+        now = self.writer.take()
+        return max(0, now - _NEAR), now
 
     def interrupted(self) -> None:
         """Name the numbers that may have been taken when the call was cut off."""
         if self.writer.started:
             now = self.writer.take()
-            self.writer.lose("interrupted", max(0, now - 8), now)
+            self.writer.lose("interrupted", max(0, now - _NEAR), now)
 
     def after_fork_in_child(self) -> None:
         """Go on as a writer of this process's own, begun with its first entry."""

@@ -1,11 +1,14 @@
-"""How the other writers of a run ended, read from the ends of their events segments."""
+"""How the other ranks of a run ended, read from their events segments."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import orjson
 
-from mlog.layout import parse_segment
+from mlog.folder import read_from
+from mlog.layout import SegmentName, parse_segment
 
 __all__ = ["failed_writers"]
 
@@ -13,30 +16,59 @@ _TAIL = 65_536
 
 
 def failed_writers(folder: Path, own: str) -> list[str]:
-    """Return the names of the other writers that have ended as Failed."""
-    failed = []
-    for name in sorted(os.listdir(folder)):
+    """Return the names of the other ranks that ended as Failed in the same attempt.
+
+    Other processes that joined the run (data loaders, tools) may fail on their own.
+
+    Args:
+        folder: The run's. One that cannot be read tells of no failure.
+        own: The name of the writer that asks.
+    """
+    attempt = _start(folder, own).get("attempt")
+    failed = set()
+    for name in _names(folder):
         segment = parse_segment(name)
         if segment is None or segment.stream != "events" or segment.writer == own:
             continue
-        if _last_status(folder / name) == "Failed":
-            failed.append(segment.writer or "main writer")
-    return failed
+        if _last_status(folder / name) != "Failed":
+            continue
+        start = _start(folder, segment.writer)
+        if start.get("attempt") == attempt and start.get("rank") is not None:
+            failed.add(segment.writer)
+    return [writer or "main writer" for writer in sorted(failed)]
 
 
-def _last_status(path: Path) -> str | None:
-    """Return the status of the last `writer.end` near the end of a segment."""
+def _names(folder: Path) -> list[str]:
     try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _TAIL))
-            lines = file.read().splitlines()
+        return os.listdir(folder)
     except OSError:
-        return None
-    for line in reversed(lines):
-        if b'"writer.end"' not in line:
-            continue
+        return []
+
+
+def _start(folder: Path, writer: str) -> dict[str, Any]:
+    """Return what a writer's `writer.start` says; {} where it cannot be read."""
+    path = folder / SegmentName("events", writer).filename
+    return next(_data(path, "writer.start", from_end=False), {})
+
+
+def _last_status(path: Path) -> object:
+    """Return the status of the last `writer.end` near the end of a segment."""
+    return next(_data(path, "writer.end", from_end=True), {}).get("status")
+
+
+def _data(path: Path, event: str, *, from_end: bool) -> Iterator[dict[str, Any]]:
+    """Yield the data of events of one name in one end of a file, outermost first."""
+    try:
+        with read_from(path) as file:
+            if from_end:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
+            lines = file.read(_TAIL).split(b"\n")[:-1]
+    except OSError:
+        return
+    for line in reversed(lines) if from_end else lines:
         try:
-            return str(orjson.loads(line)["data"]["status"])
-        except (ValueError, KeyError, TypeError):
+            entry = orjson.loads(line)
+            if entry["event"] == event and isinstance(entry["data"], dict):
+                yield entry["data"]
+        except (ValueError, KeyError, TypeError):  # torn, or nothing of ours
             continue
-    return None

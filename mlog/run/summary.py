@@ -11,10 +11,13 @@ from typing import Any
 
 import orjson
 
+from mlog.folder import read_from
+
 __all__ = ["Summary"]
 
 _NONFINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _CHUNK = 1 << 20
+_ENTRY = b'{"ts":"'  # inside a JSON text its quotes would be escaped
 
 
 @dataclass(slots=True)
@@ -24,6 +27,8 @@ class Summary:
     Attributes:
         folder: The run's folder.
         names: File names of the segments, oldest first; grows when a segment begins.
+        metrics: Name to `last` (as in the file), `count`, and of the finite values
+            `min` and `max`.
     """
 
     folder: Path
@@ -43,20 +48,21 @@ class Summary:
         """
         left = math.inf if max_bytes is None else max_bytes
         while self._file < len(self.names) and left > 0:
+            is_last = self._file + 1 == len(self.names)
             chunk = self._read()
             left -= len(chunk)
             if chunk:
                 self._offset += len(chunk)
-                for line in chunk.splitlines():
+                for line in chunk.split(b"\n")[:-1]:
                     self._add(line)
-            elif self._file + 1 < len(self.names):
-                self._file, self._offset = self._file + 1, 0
-            else:
+            elif is_last:
                 return
+            else:
+                self._file, self._offset = self._file + 1, 0
 
     def _read(self) -> bytes:
         """Return whole lines from the current place; b"" when there are none yet."""
-        with (self.folder / self.names[self._file]).open("rb") as file:
+        with read_from(self.folder / self.names[self._file]) as file:
             file.seek(self._offset)
             chunk = file.read(_CHUNK)
             if chunk and b"\n" not in chunk:
@@ -65,10 +71,12 @@ class Summary:
 
     def _add(self, line: bytes) -> None:
         try:
-            metric = orjson.loads(line).get("metric") or {}
-        except ValueError:  # a line cut short on a full disk
+            # A whole entry may stand behind one that was cut short on a full disk.
+            entry = orjson.loads(line[max(0, line.rfind(_ENTRY)) :])
+        except ValueError:
             return
-        for name, value in metric.items():
+        metric = entry.get("metric") if isinstance(entry, dict) else None
+        for name, value in (metric or {}).items():
             number = _NONFINITE[value] if isinstance(value, str) else value
             seen = self.metrics.get(name)
             if seen is None:

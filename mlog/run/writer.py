@@ -7,9 +7,12 @@ back: a number that did not reach the disk is named by a `run.dropped` event.
 Source of names, events and numbers: the README, "File format".
 """
 
+import contextlib
+import errno
 import getpass
 import itertools
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -22,7 +25,7 @@ from typing import Any
 
 from mlog.entry import MAX_LINE, Redacts, encode, event_fields, halves, shrink
 from mlog.errors import warn_once
-from mlog.folder import Folder, OpenFile
+from mlog.folder import Folder, OpenFile, read_from
 from mlog.layout import SegmentName, lock_name, parse_segment, writer_name
 from mlog.segments import Segment, Sync
 from mlog.types import Stream
@@ -34,6 +37,10 @@ FORMAT = 1
 
 _LOW_BYTES = 1 << 30
 _LOW_SHARE = 0.02
+_MAX_REASONS = 20
+_TAIL = 4 << 20
+_ENTRY = b'{"ts":"'  # inside a JSON text its quotes would be escaped
+_SEQ = re.compile(rb'\{"ts":"[^"]*","seq":(\d+),')
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +100,23 @@ class WriterOptions:
 
 @dataclass(slots=True)
 class _Loss:
+    """Entries that did not reach the disk for one reason, and not yet told."""
+
     count: int = 0
     first: int | None = None
     last: int | None = None
+
+    def add(self, count: int, first: int | None, last: int | None) -> None:
+        """Add entries with numbers between `first` and `last`, or without numbers."""
+        self.count += count
+        if first is not None and last is not None:
+            self.first = first if self.first is None else min(first, self.first)
+            self.last = last if self.last is None else max(last, self.last)
+
+    def data(self, reason: str) -> dict[str, Any]:
+        """Return what `run.dropped` says of them."""
+        numbers = {} if self.first is None else {"first": self.first, "last": self.last}
+        return {"count": self.count, "reason": reason, **numbers}
 
 
 @dataclass(slots=True)
@@ -114,6 +135,7 @@ class Writer:
     Attributes:
         take: Gives the next `seq`; the first call starts the writer.
         logs, metrics, events: The streams.
+        made: File names of the segments made for each stream, oldest first.
         scarce: Whether the disk is so full that only metrics, events and WARNING and
             above are written.
         name: The claimed name; "" before the start, and for a run's first main writer.
@@ -141,8 +163,14 @@ class Writer:
         self._losses: dict[str, _Loss] = {}
         self._lock_file: OpenFile | None = None
         self._times = _Times()
-        self._old_logs: list[str] = []
-        self.logs = self._segment("logs", self.options.segment_bytes)
+        self._starting = False
+        self._cut_off = False
+        self._named = -1
+        self.made: dict[Stream, list[str]] = {"logs": [], "metrics": [], "events": []}
+        share = self.options.max_log_bytes // (4 * self.place.world_size)
+        self.logs = self._segment(
+            "logs", max(1, min(share, self.options.segment_bytes))
+        )
         self.metrics = self._segment("metrics", None)
         self.events = self._segment("events", None)
         self._streams: dict[Stream, Segment] = {
@@ -162,55 +190,77 @@ class Writer:
         with self._lock:
             if self.started:
                 return
-            self._claim()
-            self.started = True
-            self.take = itertools.count().__next__
-            self._hold_lock()
+            if self._starting:
+                raise BlockingIOError(errno.EAGAIN, "logged amid the start by a signal")
+            self._starting = True
+            try:
+                self._claim()
+                self._hold_lock()
+                self._write_as(0, "events", event_fields("writer.start", self._facts()))
+                self.take = itertools.count(1).__next__
+                self.started = True
+            finally:
+                self._starting = False
         self.on_open()
-        self.event("writer.start", self._facts())
 
     def write(self, stream: Stream, entry: dict[str, Any]) -> None:
         """Number an entry and append it; what is too long is split or cut.
 
-        Never raises an OSError: an entry the disk refuses is counted as lost.
+        An entry that cannot be encoded or written is counted as lost.
+
+        Raises:
+            OSError: The writer could not start.
         """
-        entry["seq"] = self.take()
-        self._write_numbered(stream, entry)
+        self._write_as(self.take(), stream, entry)
 
-    def _write_numbered(self, stream: Stream, entry: dict[str, Any]) -> None:
-        """Append an entry that has its number; if it must be split, one half keeps it."""
-        line = encode(entry)
-        if len(line) <= MAX_LINE:
-            self.append(stream, line, entry["seq"])
-            return
-        parts = list(halves(entry))
-        if not parts:
-            self.append(stream, encode(shrink(entry, len(line))), entry["seq"])
-            return
-        self._write_numbered(stream, parts[0])
-        self.write(stream, parts[1])
-
-    def append(self, stream: Stream, line: bytes, seq: int) -> None:
-        """Append one encoded entry, or count it as lost."""
+    def _write_as(self, seq: int, stream: Stream, entry: dict[str, Any]) -> None:
+        """Append an entry under a number; parts that are split off get their own."""
+        parts: list[dict[str, Any]] = []
         try:
+            entry["seq"] = seq
+            line = encode(entry)
+            while len(line) > MAX_LINE:
+                two = list(halves(entry))
+                if not two:
+                    line = encode(shrink(entry, len(line)))
+                    break
+                entry, rest = two
+                parts.append(_without_words(rest))
+                line = encode(entry)
             self._streams[stream].append(line)
-        except OSError as exc:
-            self.lose(exc.strerror or str(exc), seq)
+        except Exception as exc:  # the number is taken and has to be accounted for
+            self.lose(_reason(exc), seq)
+        for part in reversed(parts):
+            self.write(stream, part)
 
     def event(self, name: str, data: Mapping[str, Any]) -> None:
-        """Write an event that happens now."""
+        """Write an event that happens now; errors as for `write`."""
         self.write("events", event_fields(name, data, self.redactor))
 
-    def lose(self, reason: str, first: int | None, last: int | None = None) -> None:
-        """Count an entry that did not reach the disk; `seq` None if it got no number."""
-        last = first if last is None else last
+    def lose(
+        self, reason: str, first: int | None, last: int | None = None, count: int = 1
+    ) -> None:
+        """Count entries that did not reach the disk, to be told by `run.dropped`.
+
+        Args:
+            reason: Why, in a few words that are the same for the same cause.
+            first: Their lowest `seq`. None: they got no numbers.
+            last: Their highest one. None: `first`.
+            count: How many they are.
+        """
         with self._lock:
+            if len(self._losses) >= _MAX_REASONS and reason not in self._losses:
+                reason = "other"
             loss = self._losses.setdefault(reason, _Loss())
-            loss.count += 1
-            if first is not None and last is not None:
-                loss.first = first if loss.first is None else min(first, loss.first)
-                loss.last = last if loss.last is None else max(last, loss.last)
+            loss.add(count, first, first if last is None else last)
         warn_once(f"lost:{reason}", f"entries of {self.folder.path} are lost: {reason}")
+
+    def cut_off(self) -> None:
+        """Note that an exception from outside (Ctrl-C) has cut a call off.
+
+        Whether the call had taken a number is then found out from the files.
+        """
+        self._cut_off = True
 
     @property
     def lost(self) -> int:
@@ -227,28 +277,41 @@ class Writer:
         """
         if not self.started or self.ended:
             return
-        self._find_again()
-        self._tell_losses()
-        times, interval = self._times, self.options.fsync_interval
-        if isinstance(interval, int | float) and now - times.sync >= interval:
-            times.sync = now
-            self.sync()
-        if now - times.space >= 5.0:
-            times.space = now
-            self.scarce = _is_low(self.folder.path)
-        self._drop_old_logs()
-        if now - times.beat >= self.options.heartbeat:
-            if times.beat:
-                self.event("run.heartbeat", {})
-            times.beat = now
+        failed: OSError | None = None
+        for work in (
+            self._find_again,
+            self._tell_losses,
+            self._sync_when_due,
+            self._watch_space,
+            self._beat,
+        ):
+            try:
+                work(now)
+            except OSError as exc:  # one disk trouble must not keep the rest waiting
+                failed = failed or exc
+        if failed is not None:
+            raise failed
 
     def sync(self) -> None:
-        """Put what was appended so far on the disk."""
+        """Put what was appended so far on the disk.
+
+        Raises:
+            OSError: The disk refused some of it.
+        """
+        failed: OSError | None = None
         for segment in (self.events, self.metrics, self.logs):
-            segment.sync()
+            try:
+                segment.sync()
+            except OSError as exc:
+                failed = failed or exc
+        if failed is not None:
+            raise failed
 
     def park(self) -> None:
         """Make the next entry start the keeper again (after a fork in the parent)."""
+        if self.options.sync == "later":  # the next entry may be long in coming
+            with contextlib.suppress(OSError):
+                self.sync()
         for segment in self._streams.values():
             segment.park()
 
@@ -262,11 +325,11 @@ class Writer:
             if not self.started or self.ended:
                 return
             self.ended = True
-        self._tell_losses()
+        with contextlib.suppress(OSError):
+            self._tell_losses()
         self.last_seq = seq = self.take()
-        entry = event_fields("writer.end", {"last": seq, "status": status})
-        entry["seq"] = seq
-        self.append("events", encode(entry), seq)
+        data = {"last": seq, "status": status}
+        self._write_as(seq, "events", event_fields("writer.end", data))
         if self.options.sync != "never":
             try:
                 self.sync()
@@ -293,8 +356,7 @@ class Writer:
         def create(number: int) -> OpenFile:
             name = SegmentName(stream, self.name, number).filename
             file = self.folder.create(name)
-            if stream == "logs":
-                self._old_logs.append(name)
+            self.made[stream].append(name)
             return file
 
         return Segment(
@@ -307,11 +369,13 @@ class Writer:
     def _claim(self) -> None:
         """Find a free writer name and make it this writer's by its events segment."""
         for name, attempt in self.place.names():
+            filename = SegmentName("events", name).filename
             try:
-                file = self.folder.create(SegmentName("events", name).filename)
+                file = self.folder.create(filename)
             except FileExistsError:
                 continue
             self.name, self.attempt = name, attempt
+            self.made["events"].append(filename)
             self.events.adopt(file)
             return
 
@@ -347,33 +411,68 @@ class Writer:
         except OSError:  # a stale lock file that nobody holds does no harm
             return
 
-    def _tell_losses(self) -> None:
+    def _tell_losses(self, _: float = 0.0) -> None:
         """Write one `run.dropped` for each reason, once the disk takes entries again."""
+        if self._cut_off:
+            self._cut_off = False
+            self._find_cut_off()
         with self._lock:
             losses, self._losses = self._losses, {}
         for reason, loss in losses.items():
-            data = {"count": loss.count, "reason": reason}
-            if loss.first is not None and loss.last is not None:
-                data |= {"first": loss.first, "last": loss.last}
-            entry = event_fields("run.dropped", data, self.redactor)
+            self._named = max(self._named, loss.last or 0)
+            entry = event_fields("run.dropped", loss.data(reason), self.redactor)
             entry["seq"] = seq = self.take()
             try:
                 self.events.append(encode(entry))
-            except OSError:
-                self._put_back(reason, loss, seq)
+            except OSError:  # told in a later round, the number of this event too
+                loss.add(0, seq, seq)
+                with self._lock:
+                    kept = self._losses.setdefault(reason, _Loss())
+                    kept.add(loss.count, loss.first, loss.last)
 
-    def _put_back(self, reason: str, loss: _Loss, seq: int) -> None:
-        """Keep a loss that could not be told, and the number its event had taken."""
-        with self._lock:
-            kept = self._losses.setdefault(reason, _Loss())
-            kept.count += loss.count
-            firsts = [n for n in (loss.first, kept.first, seq) if n is not None]
-            lasts = [n for n in (loss.last, kept.last, seq) if n is not None]
-            kept.first, kept.last = min(firsts), max(lasts)
+    def _find_cut_off(self) -> None:
+        """Count the latest numbers that are in no file as lost.
 
-    def _find_again(self) -> None:
+        Some of other threads may be among them that are just being written: a number
+        that is named and there is no contradiction.
+        """
+        self.event("run.heartbeat", {})
+        found: set[int] = set()
+        since = self._named + 1
+        for names in self.made.values():
+            if not names:
+                continue
+            size = self.folder.size(names[-1])
+            numbers = set(_numbers_in(self.folder.path / names[-1], size - _TAIL))
+            found |= numbers
+            if numbers and (size > _TAIL or len(names) > 1):
+                since = max(since, min(numbers))
+        missing = sorted(set(range(since, max(found, default=0))) - found)
+        if missing:
+            self.lose("interrupted", missing[0], missing[-1], len(missing))
+
+    def _sync_when_due(self, now: float) -> None:
+        interval = self.options.fsync_interval
+        if isinstance(interval, int | float) and now - self._times.sync >= interval:
+            self._times.sync = now
+            self.sync()
+
+    def _beat(self, now: float) -> None:
+        if now - self._times.beat >= self.options.heartbeat:
+            if self._times.beat:
+                self.event("run.heartbeat", {})
+            self._times.beat = now
+
+    def _watch_space(self, now: float) -> None:
+        if now - self._times.space >= 5.0:
+            self._times.space = now
+            self.scarce = _is_low(self.folder.path)
+        self._drop_old_logs()
+
+    def _find_again(self, _: float) -> None:
         """Begin new segments when somebody removed the files of a running run."""
-        if not (self.events.is_lost() or self.logs.is_lost() or self.metrics.is_lost()):
+        gone = [segment for segment in self._streams.values() if segment.is_lost()]
+        if not gone:
             return
         text = f"files of the running run {self.folder.path} were removed; going on in new ones"
         warn_once("removed", text)
@@ -381,26 +480,31 @@ class Writer:
             parent, name = self.folder.path.parent, self.folder.path.name
             parts = (parent.name, name)
             self.folder = Folder.open_below(parent.parent, parts, self.folder.access)
-        for segment in self._streams.values():
-            if segment.is_lost():
-                segment.restart()
-        self.lose("files were removed", 0, self.take())
+        for segment in gone:
+            segment.restart()
+        self._hold_lock()
+        # Taken after the restart: whoever still wrote to the old files has a lower one.
+        seq = self.take()
+        self._write_as(seq, "events", event_fields("writer.start", self._facts()))
+        self.lose("files were removed", 0, seq - 1, count=seq)
 
     def _drop_old_logs(self) -> None:
         """Remove this writer's oldest logs segments while the run has too many bytes."""
-        if len(self._old_logs) < 2:
+        old = self.made["logs"]
+        if len(old) < 2:
             return
         sizes = self._log_sizes()
-        while (
-            sum(sizes.values()) > self.options.max_log_bytes and len(self._old_logs) > 1
-        ):
-            name = self._old_logs.pop(0)
-            first, last, count = _numbers_in(self.folder.path / name)
-            self.folder.remove(name)
+        while sum(sizes.values()) > self.options.max_log_bytes and len(old) > 1:
+            name = old.pop(0)
             sizes.pop(name, None)
-            data = {"count": count, "reason": "max_log_bytes", "segment": name}
-            if count:
-                data |= {"first": first, "last": last}
+            gone = _Loss()
+            try:
+                for seq in _numbers_in(self.folder.path / name):
+                    gone.add(1, seq, seq)
+            except FileNotFoundError:  # somebody was faster
+                continue
+            self.folder.remove(name)
+            data = gone.data("max_log_bytes") | {"segment": name}
             self.event("run.dropped", data)
 
     def _log_sizes(self) -> dict[str, int]:
@@ -408,16 +512,31 @@ class Writer:
         return {n: self.folder.size(n) for n in names if parse_segment(n)}
 
 
-def _numbers_in(path: Path) -> tuple[int, int, int]:
-    """Return first and last `seq` and the number of lines of a segment."""
-    marker, first, last, count = b'"seq":', None, 0, 0
-    with path.open("rb") as lines:
+def _without_words(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return what is split off an entry; the words stay with the first part."""
+    kept = ("ts", "seq", "level", "logger", "step", "metric", "value", "thread", "task")
+    return {key: entry[key] for key in kept if key in entry}
+
+
+def _reason(error: Exception) -> str:
+    text = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+    return str(text)[:200]
+
+
+def _numbers_in(path: Path, start: int = 0) -> Iterator[int]:
+    """Yield the `seq` of each whole entry of a segment, from the offset `start` on.
+
+    Of a line with a cut entry glued before a whole one it is the last that counts.
+    """
+    with read_from(path) as lines:
+        if start > 0:
+            lines.seek(start)
+            lines.readline()
         for line in lines:
-            at = line.find(marker, 0, 80) + len(marker)
-            seq = int(line[at : line.find(b",", at)])
-            first = seq if first is None else min(first, seq)
-            last, count = max(last, seq), count + 1
-    return first or 0, last, count
+            at = line.rfind(_ENTRY) if line.endswith(b"\n") else -1
+            match = _SEQ.match(line, at) if at >= 0 else None
+            if match is not None:
+                yield int(match[1])
 
 
 def _is_low(path: Path) -> bool:

@@ -1,0 +1,340 @@
+"""Reading a run while it is written: its last entries, then what is added.
+
+A run has any number of segments, and new ones appear with new writers and after a
+rotation. They are only ever appended to, so that a size and an offset per segment say
+what is new; nothing is locked and no file stays open. Size polling also works where
+the file system tells nobody of changes (NFS, Lustre). Invariants:
+
+- Only whole lines are read; a line without its newline is not there yet.
+- A line that is no entry is skipped and counted; where a cut entry is glued before a
+  whole one, the whole one counts.
+- Inside a writer the order is that of `seq`, between writers that of the running
+  maximum of `ts`, both among what one call reads.
+
+Source of the order: the README, "File format".
+"""
+
+import heapq
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from mlog.layout import SegmentName, parse_segment
+
+__all__ = ["Follower", "Found", "parse_line"]
+
+_MAX_LINE = 1 << 20
+_CHUNK = 1 << 18
+_BLOCK = 1 << 16
+_MAX_GLUED = 16
+_LAST_EVENTS = 100
+
+_TOO_LONG = b"?"
+"""Stands for the end of a line that is too long for an entry; no JSON ends so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One entry and where it comes from.
+
+    Attributes:
+        entry: The parsed line; it has `ts` and `seq`, the rest is not checked.
+        raw: The line as it stands in the file, without its newline.
+        segment: What it was read from.
+    """
+
+    entry: dict[str, Any]
+    raw: bytes
+    segment: SegmentName
+
+
+@dataclass(slots=True)
+class _Reading:
+    """How far one segment has been read.
+
+    Attributes:
+        inode: Tells the file from another one of the same name.
+        size: Its length when it was looked at last.
+        offset: Everything before is done with; always the beginning of a line, unless
+            `overlong` says that the rest of a line is still to be passed over.
+    """
+
+    segment: SegmentName
+    inode: int
+    size: int = 0
+    offset: int = 0
+    overlong: bool = False
+
+
+class Follower:
+    """Reads one run's segments, also while they grow. For one thread at a time.
+
+    Writes nothing, and follows no link in the run's folder.
+
+    Attributes:
+        folder: The run's.
+        skipped: Lines passed over so far because they are no entries.
+        has_ended: Whether the run's end has been read, and no new attempt since.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Start in front of everything that is there; nothing is read yet."""
+        self.folder = folder
+        self.skipped = 0
+        self.has_ended = False
+        self._readings: dict[str, _Reading] = {}
+
+    @property
+    def torn(self) -> int:
+        """How many segments end in a line without a newline, as far as looked at."""
+        readings = self._readings.values()
+        return sum(r.size > r.offset and not r.overlong for r in readings)
+
+    def last(
+        self, count: int, wanted: Callable[[Found], bool] = lambda found: True
+    ) -> list[Found]:
+        """Return the last entries there are, oldest first; `poll` goes on behind them.
+
+        Reads backwards from the ends, only as far as needed.
+
+        Args:
+            count: How many at most.
+            wanted: Which entries count and are returned.
+
+        Raises:
+            OSError: The folder cannot be read.
+        """
+        self._look()
+        for reading in self._readings.values():
+            reading.offset = self._end_of_lines(reading)
+        self.has_ended = self._find_end()
+        writers = (_running(self._backward(w), "ts", min) for w in self._writers())
+        newest_first = heapq.merge(*writers, key=itemgetter(0), reverse=True)
+        found = (found for _, found in newest_first if wanted(found))
+        return list(islice(found, count))[::-1]
+
+    def poll(self) -> Iterator[Found]:
+        """Yield the entries added since the last call; the iterator is to be used up.
+
+        Raises:
+            OSError: The folder is gone or cannot be read.
+        """
+        self._look()
+        writers = (_running(self._forward(w), "ts", max) for w in self._writers())
+        for _, found in heapq.merge(*writers, key=itemgetter(0)):
+            event = found.entry.get("event")
+            if event == "run.end":
+                self.has_ended = True
+            elif event == "run.start":
+                self.has_ended = False
+            yield found
+
+    # --- writers -------------------------------------------------------------------
+
+    def _writers(self) -> list[str]:
+        return sorted({r.segment.writer for r in self._readings.values()})
+
+    def _streams(self, writer: str) -> list[list[_Reading]]:
+        """Return the segments of a writer, each stream's in the order of numbers."""
+        streams: dict[str, list[_Reading]] = {}
+        for reading in self._readings.values():
+            if reading.segment.writer == writer:
+                streams.setdefault(reading.segment.stream, []).append(reading)
+        for stream in streams.values():
+            stream.sort(key=lambda reading: reading.segment.number)
+        return [streams[name] for name in sorted(streams)]
+
+    def _forward(self, writer: str) -> Iterator[Found]:
+        """Yield what is new of one writer."""
+        streams = (
+            _running(chain.from_iterable(map(self._new, stream)), "seq", max)
+            for stream in self._streams(writer)
+        )
+        return map(itemgetter(1), heapq.merge(*streams, key=itemgetter(0)))
+
+    def _backward(self, writer: str) -> Iterator[Found]:
+        """Yield what there is of one writer, newest first."""
+        streams = (
+            _running(chain.from_iterable(map(self._old, reversed(stream))), "seq", min)
+            for stream in self._streams(writer)
+        )
+        merged = heapq.merge(*streams, key=itemgetter(0), reverse=True)
+        return map(itemgetter(1), merged)
+
+    def _find_end(self) -> bool:
+        """Whether the run's newest `run.end` is later than its newest `run.start`.
+
+        The one is among the last events of a main writer, the other among its first.
+        """
+        events = [r for r in self._readings.values() if r.segment.stream == "events"]
+        starts: list[str] = []
+        ends: list[str] = []
+        for reading in events:
+            first = self._read(reading, 0, min(reading.offset, _BLOCK)).split(b"\n")
+            starts += _times_of("run.start", first)
+            last = islice(self._lines_backward(reading), _LAST_EVENTS)
+            ends += _times_of("run.end", last)
+        return max(ends, default="") > max(starts, default="")
+
+    # --- segments ------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """See which segments there are and how long they have become."""
+        seen: dict[str, _Reading] = {}
+        for name in os.listdir(self.folder):
+            known = self._readings.get(name)
+            segment = known.segment if known is not None else parse_segment(name)
+            if segment is None:
+                continue
+            try:
+                status = os.lstat(self.folder / name)
+            except OSError:  # removed just now
+                continue
+            if not stat.S_ISREG(status.st_mode):
+                continue
+            if known is None or not _is_same(known, status):
+                known = _Reading(segment, status.st_ino)
+            known.size = status.st_size
+            seen[name] = known
+        self._readings = seen
+
+    def _new(self, reading: _Reading) -> Iterator[Found]:
+        """Yield the entries between the offset of a segment and its size."""
+        while reading.offset < reading.size:
+            chunk = self._next_lines(reading)
+            if not chunk:
+                return
+            lines = chunk.split(b"\n")
+            del lines[-1]
+            if reading.overlong:
+                reading.overlong = False
+                del lines[0]
+            yield from self._parse(reading, lines)
+
+    def _next_lines(self, reading: _Reading) -> bytes:
+        """Return the next whole lines and step over them; b"" when there are none."""
+        while reading.offset < reading.size:
+            for length in (_CHUNK, _MAX_LINE):
+                length = min(length, reading.size - reading.offset)
+                chunk = self._read(reading, reading.offset, length)
+                whole = chunk.rfind(b"\n") + 1
+                if whole:
+                    reading.offset += whole
+                    return chunk[:whole]
+            if len(chunk) < _MAX_LINE:
+                return b""
+            self.skipped += not reading.overlong
+            reading.overlong = True
+            reading.offset += len(chunk)
+        return b""
+
+    def _old(self, reading: _Reading) -> Iterator[Found]:
+        """Yield the entries in front of the offset of a segment, last first."""
+        return self._parse(reading, self._lines_backward(reading))
+
+    def _lines_backward(self, reading: _Reading) -> Iterator[bytes]:
+        """Yield the lines in front of the offset of a segment, last first."""
+        start, rest = reading.offset - 1, b""  # without the last newline
+        while start > 0:
+            end, start = start, max(0, start - _BLOCK)
+            block = self._read(reading, start, end - start)
+            if len(block) < end - start:  # removed, or cut by somebody
+                return
+            lines = (block + rest).split(b"\n")
+            rest = lines[0] if len(lines[0]) <= _MAX_LINE else _TOO_LONG
+            yield from reversed(lines[1:])
+        if reading.offset:
+            yield rest
+
+    def _end_of_lines(self, reading: _Reading) -> int:
+        """Return where the last whole line of a segment ends."""
+        end = reading.size
+        while end:
+            start = max(0, end - _BLOCK)
+            newline = self._read(reading, start, end - start).rfind(b"\n")
+            if newline >= 0:
+                return start + newline + 1
+            end = start
+        return 0
+
+    def _read(self, reading: _Reading, start: int, length: int) -> bytes:
+        """Read a part of a segment; b"" when it was removed or replaced."""
+        path = self.folder / reading.segment.filename
+        try:
+            with open(path, "rb", buffering=0, opener=_open_no_link) as file:
+                if os.fstat(file.fileno()).st_ino != reading.inode:
+                    return b""
+                file.seek(start)
+                return file.read(length)
+        except FileNotFoundError:
+            return b""
+
+    def _parse(self, reading: _Reading, lines: Iterable[bytes]) -> Iterator[Found]:
+        for line in lines:
+            entry = parse_line(line)
+            if entry is not None:
+                yield Found(entry, line, reading.segment)
+            else:
+                self.skipped += 1
+
+
+def parse_line(line: bytes) -> dict[str, Any] | None:
+    """Return the entry in a line, or None where there is none.
+
+    When a disk ran full, a cut entry may stand glued before the whole one of another
+    thread: then the whole one is returned.
+    """
+    start = 0
+    for _ in range(_MAX_GLUED):
+        try:
+            entry = orjson.loads(line[start:] if start else line)
+        except ValueError:
+            start = line.find(b'{"ts":', start + 1)
+            if start < 0:
+                return None
+        else:
+            return entry if _is_entry(entry) else None
+    return None
+
+
+def _is_entry(value: Any) -> bool:
+    """Whether a line's content has what every entry has."""
+    return (
+        type(value) is dict
+        and type(value.get("ts")) is str
+        and type(value.get("seq")) is int
+    )
+
+
+def _times_of(event: str, lines: Iterable[bytes]) -> list[str]:
+    """Return the times of all events of a kind."""
+    word = f'"{event}"'.encode()
+    entries = (parse_line(line) for line in lines if word in line)
+    return [e["ts"] for e in entries if e is not None and e.get("event") == event]
+
+
+def _is_same(reading: _Reading, status: os.stat_result) -> bool:
+    """Whether a file is still the one that was read, and has only grown."""
+    return status.st_ino == reading.inode and status.st_size >= reading.offset
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0))
+
+
+def _running(
+    found: Iterable[Found], key: str, best: Callable[[Any, Any], Any]
+) -> Iterator[tuple[Any, Found]]:
+    """Yield each entry with the greatest (`max`) or least value of `key` up to it."""
+    so_far = None
+    for one in found:
+        own = one.entry[key]
+        so_far = own if so_far is None else best(so_far, own)
+        yield so_far, one
