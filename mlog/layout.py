@@ -15,7 +15,6 @@ through it. Invariants:
 | `MLOG_DIR` | the root | unset | after `dir=`, before a `.mlog` folder |
 """
 
-import hashlib
 import os
 import re
 import time
@@ -124,6 +123,8 @@ def slug(text: str) -> str:
     """
     if is_slug(text):
         return text
+    import hashlib  # only here: it loads slowly, and most names need no hash
+
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:6]
     readable = _NOT_SLUG.sub("-", _without_accents(text)).lstrip("._-")
     readable = readable[: _MAX_SLUG - 7].rstrip("._-") or "x"

@@ -49,11 +49,11 @@ class _Shape(NamedTuple):
 
     what: str
     literal: str  # in every such token; `_may_hold_token` looks for it
-    pattern: re.Pattern[str]
+    pattern: str  # compiled, and kept by `re`, when a text first needs it
 
 
 def _shape(what: str, literal: str, pattern: str) -> _Shape:
-    return _Shape(what, literal, re.compile(pattern))
+    return _Shape(what, literal, pattern)
 
 
 # A token starts where no other word is going on; `\n` written out is no word.
@@ -139,8 +139,8 @@ TOKENS = (
 """What is hidden wherever it stands: all of it, or the group `secret`."""
 
 
-def _any_of(*rows: tuple[str, str]) -> re.Pattern[str]:
-    return re.compile("|".join(f"(?:{pattern})" for _, pattern in rows))
+def _any_of(*rows: tuple[str, str]) -> str:
+    return "|".join(f"(?:{pattern})" for _, pattern in rows)
 
 
 # Rows of (what, pattern) for a whole name in the form of `_normal`.
@@ -207,13 +207,13 @@ def _normal(name: str) -> str:
 def _kind_of(name: str) -> _Kind:
     """Return what the built-in tables say of a name, be it counted or not."""
     normal = _normal(name).rstrip("0123456789").rstrip("_")
-    if ORDINARY.fullmatch(normal):
+    if re.fullmatch(ORDINARY, normal):
         return _Kind.ORDINARY
-    if STRONG.fullmatch(normal):
+    if re.fullmatch(STRONG, normal):
         return _Kind.STRONG
-    if FILE.fullmatch(normal):
+    if re.fullmatch(FILE, normal):
         return _Kind.FILE
-    return _Kind.WEAK if WEAK.fullmatch(normal) else _Kind.OTHER
+    return _Kind.WEAK if re.fullmatch(WEAK, normal) else _Kind.OTHER
 
 
 # A name with what joins it to its value. `\"` is a quote in JSON within JSON; the word
@@ -502,7 +502,7 @@ class Redactor:
         """Replace what is known by its shape."""
         for _, literal, pattern in TOKENS:
             if literal in text:
-                text = pattern.sub(self._hide, text)
+                text = re.sub(pattern, self._hide, text)
         return text
 
     def _hide_named(self, text: str) -> str:

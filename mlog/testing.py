@@ -1,28 +1,49 @@
 """For test suites of users: fixtures that keep runs out of the way, and in sight.
 
-pytest finds them by itself once mlog is installed; other tools call `isolated`.
+pytest finds the fixtures `mlog_root` and `mlog_run` by itself once mlog is installed
+(`-p no:mlog` leaves them out); a suite that does not use them runs as it would without.
+Other tools, which need no pytest, call `isolated`.
 """
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar, cast, get_args
 
-import pytest
+from mlog import context
+from mlog.layout import parse_segment
+from mlog.logger import clear_level_caches
+from mlog.types import Stream
+
+if TYPE_CHECKING:
+    from mlog.run.api import Run
 
 __all__ = ["end_all_runs", "isolated", "mlog_root", "mlog_run", "read_entries"]
 
+_VARIABLES = ("MLOG_DIR", "MLOG_RUN", "MLOG_MODE", "_MLOG_RANK_PID")
 
-@pytest.fixture
-def mlog_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+_F = TypeVar("_F", bound=Callable[..., object])
+
+
+def _fixture(function: _F) -> _F:
+    """Make a pytest fixture of a function, where there is pytest."""
+    try:
+        import pytest
+    except ModuleNotFoundError:
+        return function
+    return cast(_F, pytest.fixture(function))
+
+
+@_fixture
+def mlog_root(tmp_path: Path) -> Iterator[Path]:
     """Give the test a root of its own; runs it leaves open are ended."""
-    root = tmp_path / "mlog"
-    with isolated(root):
+    with isolated(tmp_path / "mlog") as root:
         yield root
 
 
-@pytest.fixture
-def mlog_run(mlog_root: Path) -> Iterator[object]:
+@_fixture
+def mlog_run(mlog_root: Path) -> "Iterator[Run]":
     """Give the test an open, strict run in a root of its own."""
     from mlog.run.start import start_run
 
@@ -34,16 +55,32 @@ def mlog_run(mlog_root: Path) -> Iterator[object]:
 def isolated(root: str | os.PathLike[str]) -> Iterator[Path]:
     """Make every run started inside the block go to `root`, and end with it.
 
-    The environment is put back as it was. Not for several threads at once.
+    Inside, no run that was open before takes any record or becomes a parent; after
+    it, all is as it was, environment included. Runs with a `dir=` of their own go
+    there. Not for several threads at once.
+
+    Args:
+        root: Need not exist; made with the first run.
+
+    Yields:
+        The root, absolute.
     """
-    names = ("MLOG_DIR", "MLOG_RUN", "MLOG_MODE", "_MLOG_RANK_PID")
-    before = {name: os.environ.pop(name, None) for name in names}
-    os.environ["MLOG_DIR"] = os.fspath(root)
+    path = Path(root).absolute()
+    environment = {name: os.environ.pop(name, None) for name in _VARIABLES}
+    os.environ["MLOG_DIR"] = str(path)
+    scope = context.scope()
+    hidden, pending = _hide_runs()
     try:
-        yield Path(root)
+        yield path
     finally:
-        end_all_runs()
-        for name, value in before.items():
+        _end([r for r in context.receivers() if r not in pending])
+        for receiver in hidden:
+            if receiver.is_open:
+                context.add_receiver(receiver)
+        context.set_receiver(scope.run)
+        context.set_step(scope.step)
+        clear_level_caches()
+        for name, value in environment.items():
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
@@ -51,32 +88,68 @@ def isolated(root: str | os.PathLike[str]) -> Iterator[Path]:
 
 def end_all_runs() -> None:
     """Cancel every run this process has open, and forget handlers' pending ones."""
-    from mlog import context
-    from mlog.run.api import run_of
-
-    for receiver in reversed(context.receivers()):
-        run = run_of(receiver)
-        if run is not None:
-            run.cancel()
-        context.remove_receiver(receiver)
+    _end(context.receivers())
     context.set_receiver(None)
     context.set_step(None)
 
 
 def read_entries(
-    folder: str | os.PathLike[str], stream: str = "*"
+    folder: str | os.PathLike[str], stream: Stream | None = None
 ) -> list[dict[str, object]]:
     """Return the entries of a run's folder in order of file and line.
 
     Args:
         folder: The run's, as in `run.path`.
-        stream: "metrics", "logs" or "events"; "*": all.
+        stream: "metrics", "logs" or "events". None: all.
+
+    Raises:
+        ValueError: There is no such stream, or a line is no JSON.
+        OSError: The folder cannot be read.
     """
     import orjson
 
-    found: list[dict[str, object]] = []
-    for path in sorted(Path(folder).glob(f"{stream}*.jsonl")):
-        whole = path.read_bytes()
-        whole = whole[: whole.rfind(b"\n") + 1]
-        found.extend(orjson.loads(line) for line in whole.splitlines())
-    return found
+    if stream is not None and stream not in get_args(Stream):
+        expected = ", ".join(map(repr, get_args(Stream)))
+        raise ValueError(f"stream must be one of {expected} or None, got {stream!r}")
+    names = map(parse_segment, os.listdir(folder))
+    found = [n for n in names if n is not None and stream in (None, n.stream)]
+    found.sort(key=lambda name: (name.stream, name.writer, name.number))
+    entries: list[dict[str, object]] = []
+    for name in found:
+        whole, _, _ = (Path(folder) / name.filename).read_bytes().rpartition(b"\n")
+        entries += [orjson.loads(line) for line in whole.split(b"\n") if line]
+    return entries
+
+
+def _hide_runs() -> tuple[list[context.Receiver], list[context.Receiver]]:
+    """Take all open runs out of the tap's sight.
+
+    Returns:
+        The runs, and what stays: handlers whose run has not begun.
+    """
+    hidden: list[context.Receiver] = []
+    pending: list[context.Receiver] = []
+    for receiver in context.receivers():
+        (hidden if _run_of(receiver) is not None else pending).append(receiver)
+    for receiver in hidden:
+        context.remove_receiver(receiver)
+    context.set_receiver(None)
+    context.set_step(None)
+    clear_level_caches()
+    return hidden, pending
+
+
+def _end(receivers: list[context.Receiver]) -> None:
+    """Cancel the runs of receivers, the innermost first, and forget them."""
+    for receiver in reversed(receivers):
+        run = _run_of(receiver)
+        if run is not None:
+            run.cancel()
+        context.remove_receiver(receiver)
+
+
+def _run_of(receiver: context.Receiver) -> "Run | None":
+    """Return a receiver's run; imported only where there are receivers."""
+    from mlog.run.api import run_of
+
+    return run_of(receiver)

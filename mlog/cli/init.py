@@ -34,7 +34,7 @@ Examples:
     "--group", is_flag=True, help="Let the folder's group read and write the runs."
 )
 def command(folder: Path, group: bool) -> None:
-    """Make .mlog/ in FOLDER (default: this one), so that its runs go there.
+    """Make .mlog/ in FOLDER (default: .) for the runs of it.
 
     Runs started in FOLDER or below it are then kept in FOLDER/.mlog, unless `dir=` or
     MLOG_DIR says otherwise. A second call changes nothing.

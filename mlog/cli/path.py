@@ -30,7 +30,7 @@ Examples:
 @dir_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(run: str, stream: str | None, dir_: str | None, as_json: bool) -> None:
-    """Print the folder of RUN (default: latest), or its file of a STREAM.
+    """Print where RUN (default: latest) or its STREAM is.
 
     STREAM is metrics, logs or events: the file that the main process writes at last.
     """

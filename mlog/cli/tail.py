@@ -62,10 +62,10 @@ def _level(_ctx: click.Context, _param: click.Parameter, value: str | None) -> i
 def command(
     run: str, follows: bool, count: int, level: int, as_json: bool, dir_: str | None
 ) -> None:
-    """Show the last entries of RUN (default: latest): log lines, metrics, events.
+    """Show the last entries of RUN (default: latest).
 
-    All processes of the run are shown as one, by time. With -f it goes on until the
-    run has ended, or until Ctrl-C.
+    Log lines, metrics and events of all its processes, by time. With -f it goes on
+    until the run has ended, or until Ctrl-C.
     """
     follower = Follower(find(run, dir_))
     show = _Output(sys.stdout.buffer, _encoder(as_json))

@@ -39,12 +39,11 @@ ENVIRONMENT VARIABLES. [3] sbatch(1), OUTPUT ENVIRONMENT VARIABLES.
 
 import os
 import re
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-__all__ = ["Identity", "Process", "identify", "this_process"]
+__all__ = ["Identity", "Process", "host_name", "identify", "this_process"]
 
 _MODES = ("off", "new", "join")
 _NUMBER = re.compile(r"[0-9]{1,10}")
@@ -139,7 +138,7 @@ def identify(
 def this_process() -> Process:
     """Gather the facts about the calling process; never raises."""
     ppid = os.getppid()
-    return Process(os.getpid(), ppid, _started(ppid), socket.gethostname())
+    return Process(os.getpid(), ppid, _started(ppid), host_name())
 
 
 def _joined(me: Identity, run: str) -> Identity:
@@ -155,6 +154,13 @@ def _ranked_below(
     if nth == 1:
         return _joined(me, above)
     return replace(me, run_id=f"{Path(above).name}-{nth}", parent=above)
+
+
+def host_name() -> str:
+    """Return the name of this machine; `socket`, which knows it too, loads slowly."""
+    if hasattr(os, "uname"):
+        return os.uname().nodename
+    return os.environ.get("COMPUTERNAME", "host")  # Windows
 
 
 def _ranked(

@@ -21,9 +21,6 @@ __all__ = ["Recorder", "Silent"]
 
 _INFO = logging.INFO
 
-_NEAR = 8
-"""How many numbers back the one lies that an interrupted call had taken."""
-
 
 class Recorder(logging.Filterer):
     """Takes records for one run; a `Receiver`. Safe from any thread.
@@ -182,11 +179,13 @@ class Recorder(logging.Filterer):
     def _lose(self, error: Exception, line: bytes) -> None:
         """Count an entry that could not be made or written; never raises (see `receive`)."""
         try:
+            if not line and not isinstance(error, NestingError):
+                self.writer.cut_off()  # it may have had a number
             self.settle()
-            first, last = self._numbers(error, line)
+            seq = int(line.split(b'"seq":', 1)[1].split(b",", 1)[0]) if line else None
             reason = getattr(error, "strerror", None)
             text = str(reason or f"{type(error).__name__}: {error}")
-            self.writer.lose(text[:200], first, last)
+            self.writer.lose(text[:200], seq)
         except Exception:
             if self.strict:
                 raise
@@ -198,22 +197,9 @@ class Recorder(logging.Filterer):
             self._uncounted -= 1
             self.writer.lose("no stack or memory left", None)
 
-    def _numbers(self, error: Exception, line: bytes) -> tuple[int | None, int | None]:
-        """Return between which numbers the lost entry's lies; None: it had none."""
-        if line:
-            seq = int(line.split(b'"seq":', 1)[1].split(b",", 1)[0])
-            return seq, seq
-        cut_off = isinstance(error, RecursionError | MemoryError)
-        if not cut_off or isinstance(error, NestingError) or not self.writer.started:
-            return None, None
-        now = self.writer.take()
-        return max(0, now - _NEAR), now
-
     def interrupted(self) -> None:
-        """Name the numbers that may have been taken when the call was cut off."""
-        if self.writer.started:
-            now = self.writer.take()
-            self.writer.lose("interrupted", max(0, now - _NEAR), now)
+        """Have the number named that the call may have taken when it was cut off."""
+        self.writer.cut_off()
 
     def after_fork_in_child(self) -> None:
         """Go on as a writer of this process's own, begun with its first entry."""

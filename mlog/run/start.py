@@ -1,9 +1,7 @@
 """`start_run`: choose folder and identity, open the files, make the run active."""
 
 import os
-import secrets
 import sys
-import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -234,7 +232,8 @@ def _target(
         return _existing(path, None)
     if who.join is not None:
         return _existing(Path(who.join), who.attempt or 1)
-    script = sys.argv[0] if sys.argv else None
+    argv = getattr(sys, "argv", None)
+    script = argv[0] if argv else None
     label = experiment_name(experiment, cwd=_cwd(), script=script)
     if who.run_id is None and resume:
         raise ValueError(
@@ -242,7 +241,7 @@ def _target(
             "resume='latest' goes on with the newest run"
         )
     if who.run_id is None:
-        run_id = new_run_id(time.time(), secrets.token_bytes(3))
+        run_id = new_run_id(time.time(), os.urandom(3))
         return _Target(root, label, run_id, False, False, 1)
     alone = who.world_size == 1 and who.attempt in (None, 1)
     must_be_new = alone and not resume
@@ -256,7 +255,7 @@ def _existing(path: Path, attempt: int | None) -> _Target:
 
 def _open_folder(target: _Target, mode: Mode) -> Folder:
     """Open the run's folder, in a temporary root where the root refuses."""
-    fallback = access_for(Path(tempfile.gettempdir()), mode)  # refuses a wrong mode
+    fallback = access_for(Path(os.sep), mode)  # refuses a wrong mode
     try:
         access = access_for(target.root, mode)
         folder = Folder.open_below(target.root, target.parts, access)
@@ -265,6 +264,8 @@ def _open_folder(target: _Target, mode: Mode) -> Folder:
     except UnsafePathError:
         raise
     except (OSError, ValueError) as exc:  # ValueError: no path at all ("\0", "\ud800")
+        import tempfile  # only here: it is slow to import
+
         root = Path(tempfile.mkdtemp(prefix="mlog-"))
         text = f"{target.root} cannot be written to ({exc}); this run goes to {root}"
         warn_once("root", text)
@@ -349,7 +350,7 @@ def _cwd() -> Path:
     try:
         return Path.cwd()
     except OSError:  # somebody removed it
-        return Path(tempfile.gettempdir())
+        return Path(os.sep)
 
 
 # --- the process ---------------------------------------------------------------------

@@ -9,13 +9,9 @@ Source of names, events and numbers: the README, "File format".
 
 import contextlib
 import errno
-import getpass
 import itertools
 import os
 import re
-import secrets
-import shutil
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +23,7 @@ from mlog.entry import MAX_LINE, Redacts, encode, event_fields, halves, shrink
 from mlog.errors import warn_once
 from mlog.folder import Folder, OpenFile, read_from
 from mlog.layout import SegmentName, lock_name, parse_segment, writer_name
+from mlog.run.identity import host_name
 from mlog.segments import Segment, Sync
 from mlog.types import Stream
 
@@ -61,7 +58,7 @@ class Place:
 
     def names(self) -> Iterator[tuple[str, int]]:
         """Yield writer names to try, best first, each with its attempt; never ends."""
-        shape = {"rank": self.rank, "host": socket.gethostname(), "pid": os.getpid()}
+        shape = {"rank": self.rank, "host": host_name(), "pid": os.getpid()}
         ranked = self.main or self.rank is not None
         if self.attempt is None and ranked:
             for attempt in range(1, 1_000):
@@ -71,7 +68,7 @@ class Place:
         name = writer_name(main=self.main, attempt=attempt, **shape)  # type: ignore[arg-type]
         yield name, attempt
         while True:
-            yield f"{name}-{secrets.token_hex(2)}".lstrip("-"), attempt
+            yield f"{name}-{os.urandom(2).hex()}".lstrip("-"), attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,7 +384,7 @@ class Writer:
             "rank": self.place.rank,
             "world_size": self.place.world_size,
             "user": _user(),
-            "host": socket.gethostname(),
+            "host": host_name(),
             "pid": os.getpid(),
             "boot": boot_id(),
             "zone": time.strftime("%z"),
@@ -542,6 +539,8 @@ def _numbers_in(path: Path, start: int = 0) -> Iterator[int]:
 def _is_low(path: Path) -> bool:
     """Whether so little space is left that only what matters most is written."""
     try:
+        import shutil  # on the keeper's thread: it loads slowly
+
         usage = shutil.disk_usage(path)
     except OSError:
         return False
@@ -577,6 +576,8 @@ def boot_id() -> str | None:
 
 def _user() -> str | None:
     try:
+        import getpass  # only here: it loads slowly
+
         return getpass.getuser()
     except Exception:  # a container's uid without a name; the kinds differ by version
         return str(os.getuid()) if hasattr(os, "getuid") else None

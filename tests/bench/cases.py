@@ -426,10 +426,10 @@ CASES: dict[str, Case] = {
     "stock": Case("extra= on a stock logger, RunHandler", extra_stock, budget=4.5),
     "numpy": Case("metric= of NumPy scalars", numpy_scalars),
     "line": Case("plain log line", plain_line, unit=_PJL, budget=0.6),
-    "beside-0": Case("metric=, 0 other handlers", beside(0, with_run=True)),
-    "beside-1": Case("metric=, 1 other handler", beside(1, with_run=True)),
+    "beside-0": Case("metric=, logger at INFO, 0 handlers", beside(0, with_run=True)),
+    "beside-1": Case("metric=, 1 other text handler", beside(1, with_run=True)),
     "alone-1": Case("  the other handler alone", beside(1, with_run=False)),
-    "beside-3": Case("metric=, 3 other handlers", beside(3, with_run=True)),
+    "beside-3": Case("metric=, 3 other text handlers", beside(3, with_run=True)),
     "alone-3": Case("  the other handlers alone", beside(3, with_run=False)),
     "below": Case("debug() below the level", below(False), unit=_STOCK, budget=1.4),
     "below-metric": Case(
