@@ -158,6 +158,7 @@ class Folder:
 
         A crash may leave `.<name>.<pid>-<n>.tmp` behind.
         """
+        _check_plain(name)
         temporary = f".{name}.{os.getpid()}-{next(_serial)}.tmp"
         self.remove(temporary)  # of a crashed process with the same pid
         file = self.create(temporary)
@@ -175,6 +176,7 @@ class Folder:
 
     def remove(self, name: str) -> bool:
         """Remove the file `name`; return False if it was not there."""
+        _check_plain(name)
         try:
             if _BY_FD:
                 os.unlink(name, dir_fd=self._fd)
@@ -190,6 +192,7 @@ class Folder:
 
     def size(self, name: str) -> int:
         """Return the size of the file `name` in bytes; 0 if it is not there."""
+        _check_plain(name)
         try:
             if _BY_FD:
                 return os.stat(name, dir_fd=self._fd, follow_symlinks=False).st_size

@@ -318,12 +318,9 @@ def test_fsync_comes_once_an_interval_and_at_the_end(
         root = tmp_path / interval.strip("'")
         root.mkdir()
         code = FORTY_METRICS.replace("resume", f"fsync_interval={interval}, resume")
-        subprocess.run(
-            [strace, "-f", "-qq", "-o", str(root / "trace"), "-e", "fsync,fdatasync"]
-            + [sys.executable, "-c", code, str(root)],
-            check=True,
-            timeout=120,
-        )
+        tool = [strace, "-f", "-qq", "-o", str(root / "trace"), "-e", "fsync,fdatasync"]
+        program = [sys.executable, "-c", code, str(root)]
+        subprocess.run([*tool, *program], check=True, timeout=120)
         counts[interval] = (root / "trace").read_text().count("sync(")
     # 40 metrics, writer.start, run.start, run.end, writer.end
     assert counts["'always'"] >= 44

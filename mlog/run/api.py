@@ -70,7 +70,7 @@ class Run:
         said = _Earlier(earlier or {})
         self.id = run_id
         self.name = name or said.text("display_name") or run_id
-        self.experiment = experiment
+        self.experiment = said.text("experiment") or experiment
         self.path = path
         self.parent_path = parent or said.text("parent")
         self.rank = recorder.writer.place.rank if recorder else None
@@ -104,7 +104,7 @@ class Run:
         extra = {"description": description} if description else None
         try:
             metrics = {name: value}
-        except TypeError:  # no hash, so surely no name
+        except Exception:  # without a hash it is surely no name
             metrics = {safe_str(name): value}
         self._record(metrics, step, extra)
 
@@ -211,9 +211,10 @@ class Run:
             at_exit: The process is exiting: entries of destructors and exit handlers
                 that still come are kept.
         """
-        if self._status != "Running":
-            return
-        self._status = status
+        with self._lock:
+            if self._status != "Running":
+                return
+            self._status = status
         recorder = self._recorder
         try:
             if recorder is not None:
@@ -493,6 +494,16 @@ def _deactivate(receiver: context.Receiver) -> None:
     if context.scope().run is receiver:
         context.set_receiver(receiver.outer)
     clear_level_caches()
+
+
+def _after_fork_in_child() -> None:
+    """Let go of locks that other threads of the parent may have held."""
+    for run in list(_runs.values()):
+        run._lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def _set_env(name: str, value: str | None) -> None:

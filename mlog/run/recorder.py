@@ -118,7 +118,7 @@ class Recorder(logging.Filterer):
         line = b""
         try:
             now = scope()
-            if now.fields is not None or self.filters or level < _INFO:
+            if now.fields is not None or self.filters or level < _INFO or not metric:
                 return False
             if step is None:
                 step = now.step

@@ -119,7 +119,8 @@ def start_run(
         parent_path = None
     _forget_implicit()
     place = Place(who.main, who.rank, who.world_size, target.attempt)
-    writer = Writer(folder, place, target.run_id, options, redactor, keeper.ensure)
+    identity = folder.path.name
+    writer = Writer(folder, place, identity, options, redactor, keeper.ensure)
     recorder = Recorder(
         writer,
         rule,
@@ -131,9 +132,9 @@ def start_run(
     )
     run = Run(
         recorder,
-        run_id=target.run_id,
+        run_id=identity,
         experiment=target.experiment,
-        name=name,
+        name=name or (target.run_id if target.run_id != identity else None),
         path=folder.path,
         parent=parent_path,
         earlier=_earlier(folder) if who.main else None,

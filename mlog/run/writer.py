@@ -14,6 +14,7 @@ import os
 import re
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -350,10 +351,15 @@ class Writer:
         return self.take()
 
     def _segment(self, stream: Stream, max_bytes: int | None) -> Segment:
+        me = weakref.ref(self)  # no circle: a writer nobody uses closes its files
+
         def create(number: int) -> OpenFile:
-            name = SegmentName(stream, self.name, number).filename
-            file = self.folder.create(name)
-            self.made[stream].append(name)
+            writer = me()
+            if writer is None:
+                raise OSError(errno.EBADF, "the run has ended")
+            name = SegmentName(stream, writer.name, number).filename
+            file = writer.folder.create(name)
+            writer.made[stream].append(name)
             return file
 
         return Segment(

@@ -12,12 +12,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.bench.measure import (
+    Call,
     Measured,
     Metrics,
     Setting,
@@ -205,25 +206,34 @@ def _many(setting: Setting) -> Setting:
 
 def threads(setting: Setting) -> Measured:
     """Records per second of four threads together, as a multiple of one thread's."""
+    write = floor(setting.folder)
     with _run(setting) as logger:
+        info = logger.info
 
-        def rate(count: int) -> float:
-            each = setting.calls // count
-            work = [
-                threading.Thread(target=_work, args=(logger, each))
-                for _ in range(count)
-            ]
-            begin = time.perf_counter()
-            for thread in work:
-                thread.start()
-            for thread in work:
-                thread.join()
-            return each * count / (time.perf_counter() - begin)
+        def log(i: int, m: Metrics) -> object:
+            return info(metric=m, step=i)
 
-        rate(1)
-        pairs = [(rate(1), rate(4)) for _ in range(setting.repetitions)]
+        _rate_of_threads(1, log, setting)
+        pairs, floors = [], []
+        for _ in range(setting.repetitions):
+            pairs.append([_rate_of_threads(n, log, setting) for n in (1, 4)])
+            floors.append([_rate_of_threads(n, write, setting) for n in (1, 4)])
     many = statistics.median(four for _, four in pairs)
-    return Measured([four / one for one, four in pairs], note=f"{many:,.0f} records/s")
+    lowest = statistics.median(four / one for one, four in floors)
+    note = f"{many:,.0f} records/s; the floor: {lowest:.2f} x one"
+    return Measured([four / one for one, four in pairs], note=note)
+
+
+def _rate_of_threads(count: int, call: Call, setting: Setting) -> float:
+    each = setting.calls // count
+    args = (call, pool(), each)
+    work = [threading.Thread(target=_loop, args=args) for _ in range(count)]
+    begin = time.perf_counter()
+    for thread in work:
+        thread.start()
+    for thread in work:
+        thread.join()
+    return each * count / (time.perf_counter() - begin)
 
 
 def processes(setting: Setting) -> Measured:
@@ -269,10 +279,14 @@ def _process(barrier: Any, results: Any, calls: int) -> None:
 
 
 def _work(logger: "MetricLogger", calls: int) -> None:
-    steps, info = pool(), logger.info
+    info = logger.info
+    _loop(lambda i, m: info(metric=m, step=i), pool(), calls)
+
+
+def _loop(call: Call, steps: Sequence[Metrics], calls: int) -> None:
     size = len(steps)
     for i in range(calls):
-        info(metric=steps[i % size], step=i)
+        call(i, steps[i % size])
 
 
 # --- size, memory, processor ---------------------------------------------------------
@@ -311,7 +325,7 @@ def processor(setting: Setting) -> Measured:
     """Processor time of all threads per record, as a multiple of the floor's."""
     steps, write = pool(), floor(setting.folder)
 
-    def cost(call: Callable[[int, Metrics], object]) -> float:
+    def cost(call: Call) -> float:
         begin = time.process_time_ns()
         timed(call, steps, setting.calls)
         return (time.process_time_ns() - begin) / setting.calls

@@ -167,8 +167,9 @@ def test_any_text_may_name_an_experiment_and_a_run(text: str, run_dir: Path) -> 
     assert folder(run).parent.parent == run_dir
     assert is_slug(folder(run).name)
     assert is_slug(folder(run).parent.name)
+    assert run.id == folder(run).name
     shown = text.replace("\ud800", "\N{REPLACEMENT CHARACTER}")
-    assert summary(run)["display_name"] == shown
+    assert summary(run)["display_name"] == summary(run)["experiment"] == shown
     assert event(run, "run.end")["status"] == "Completed"
 
 
@@ -227,7 +228,9 @@ def test_the_users_data_folder_is_the_last_resort(
         assert folder(run).parent == tmp_path / "data" / "mlog" / "e"
 
 
-@pytest.mark.parametrize("garbage", ["file", "below a file", "no path", "too long"])
+@pytest.mark.parametrize(
+    "garbage", ["file", "below a file", "no path", "too long", "not for files"]
+)
 def test_a_root_that_cannot_be_written_to_is_replaced(
     garbage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,6 +242,7 @@ def test_a_root_that_cannot_be_written_to_is_replaced(
         "below a file": tmp_path / "file" / "root",
         "no path": "bad\0path",
         "too long": tmp_path / ("x" * 5_000),
+        "not for files": "/proc/mlog",
     }[garbage]
     with (
         pytest.warns(mlog.MlogWarning, match="cannot be written to") as told,
@@ -252,30 +256,14 @@ def test_a_root_that_cannot_be_written_to_is_replaced(
     assert len(entries(folder(run), "metrics")) == 1
 
 
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
 def test_a_root_without_write_permission_is_replaced(tmp_path: Path) -> None:
-    """As an ordinary user; for root every folder can be written to."""
-    code = """
-import os, sys
-if os.getuid() == 0:
-    os.chmod(sys.argv[2], 0o777)
-    os.setuid(65534)
-import mlog
-with mlog.start_run("e", dir=sys.argv[1]) as run:
-    run.log("x", 1)
-print(run.path)
-"""
-    root, temporary = tmp_path / "locked", tmp_path / "tmp"
-    root.mkdir(mode=0o500)
-    temporary.mkdir()
-    for parent in tmp_path.parents[:3]:
-        if os.getuid() == 0:
-            parent.chmod(parent.stat().st_mode | 0o055)
-    tmp_path.chmod(0o755)
-    env = {**ENV, "TMPDIR": str(temporary), "HOME": str(temporary)}
-    done = run_python(code, str(root), str(temporary), env=env, warnings="default")
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("cannot be written to") == 1
-    assert done.stdout.startswith(str(temporary))
+    (tmp_path / "locked").mkdir(mode=0o500)
+    with (
+        pytest.warns(mlog.MlogWarning, match="cannot be written to"),
+        mlog.start_run("e", dir=tmp_path / "locked") as run,
+    ):
+        assert not folder(run).is_relative_to(tmp_path / "locked")
 
 
 def test_a_home_that_nobody_has_is_refused() -> None:
@@ -321,7 +309,7 @@ def test_the_root_itself_may_be_a_link(tmp_path: Path) -> None:
         ({"fsync_interval": "now"}, "fsync_interval must be"),
         ({"flight_recorder": -1}, "flight_recorder must be an integer >= 0, got -1"),
         ({"filters": 3}, "not iterable"),
-        ({"redact": 3}, "redact"),
+        ({"redact": 3}, "not iterable"),
         ({"resume": True}, "resume=True goes on with the run of run_id="),
     ],
 )
@@ -427,9 +415,6 @@ def test_resuming_nothing_is_an_error() -> None:
         mlog.start_run("e", resume="latest")
 
 
-@pytest.mark.xfail(
-    reason="status.failed_writers also looks at earlier attempts", strict=False
-)
 def test_a_second_attempt_makes_up_for_a_first_that_failed() -> None:
     with mlog.start_run("e", run_id="r") as run:
         run.fail("out of memory")
@@ -683,8 +668,8 @@ def test_a_script_without_argv_and_folder_starts_a_run(tmp_path: Path) -> None:
     code = """
 import os, sys
 del sys.argv
-gone = os.getcwd()
-os.rmdir(gone)
+sys.path.remove("")  # Python 3.13.0 trips over it when the folder is gone
+os.rmdir(os.getcwd())
 import mlog
 with mlog.start_run() as run:
     run.log("x", 1)
