@@ -44,6 +44,7 @@ __all__ = [
     "has_nonfinite",
     "metric_line",
     "shrink",
+    "text_line",
 ]
 
 MAX_LINE = 1_048_576
@@ -56,6 +57,7 @@ _MAX_NAMES = 10_000
 _BIG = 1 << 63
 _SECOND = 1_000_000_000
 _PLAIN = frozenset((float, int))
+_PLAIN_ARGS = frozenset((float, int, str, bool, type(None)))
 _LEVEL_NAMES = {10: "DEBUG", 20: "INFO", 30: "WARNING", 40: "ERROR", 50: "CRITICAL"}
 _dumps = orjson.dumps
 _time_ns = time.time_ns
@@ -116,19 +118,11 @@ def metric_line(
         that learns names and labels, so that the next call of its kind is short.
     """
     try:
-        values = metric.values()
-        if (
-            type(metric) is not dict
-            or not _names.issuperset(metric)
-            or not _PLAIN.issuperset(map(type, values))
-            or not isfinite(sum(values))
-        ):
-            return b""
-        if step is not None and (type(step) is not int or not -_BIG <= step < _BIG):
-            return b""
-        numbers = _dumps(metric)  # refuses integers beyond 64 bit
+        numbers = _plain_numbers(metric)
         label = _labels[level][logger]
     except (AttributeError, TypeError, KeyError, ArithmeticError):
+        return b""
+    if not numbers:
         return b""
     now = _time_ns()
     start, text = _last_second
@@ -140,20 +134,105 @@ def metric_line(
     if step is None:
         parts = (text, micros, take(), label, numbers)
         return b'{"ts":"%b%06dZ","seq":%d,%b,"metric":%b}\n' % parts
+    if type(step) is not int or not -_BIG <= step < _BIG:
+        return b""
     more = (text, micros, take(), label, step, numbers)
     return b'{"ts":"%b%06dZ","seq":%d,%b,"step":%d,"metric":%b}\n' % more
 
 
-def _learn(record: logging.LogRecord, numbers: Mapping[str, Any]) -> None:
-    """Remember the names and the label of an entry, so that the next is short."""
-    if len(_names) > _MAX_NAMES:
-        _names.clear()
-    _names.update(numbers)
-    labels = _labels.setdefault(record.levelno, {})
+def text_line(
+    record: LeanRecord,
+    step: Any,
+    take: Callable[[], int],
+    redact: Callable[[str], str] | None,
+) -> bytes:
+    """Encode a lean record of a message and perhaps plain numbers, without fields.
+
+    Args:
+        record: Its message and arguments may be anything.
+        step: The step, of the call or of the scope.
+        take: Gives the next `seq`; called only when the line can be made.
+        redact: Takes secrets out of the message.
+
+    Returns:
+        As `metric_line`.
+    """
+    msg, args, metric = record.msg, record.args, record.given_metric
+    try:
+        if type(msg) is not str or not msg or len(msg) > MAX_TEXT:
+            return b""
+        if args:
+            if type(args) is not tuple or not _PLAIN_ARGS.issuperset(map(type, args)):
+                return b""  # formatting would run code of others
+            msg = msg % args
+        label = _labels[record.levelno][record.name]
+        middle = b""
+        if step is not None:
+            if type(step) is not int or not -_BIG <= step < _BIG:
+                return b""
+            middle = b',"step":%d' % step
+        if metric is not None:
+            if not (numbers := _plain_numbers(metric)):
+                return b""
+            middle = b'%b,"metric":%b' % (middle, numbers)
+        text = _dumps(msg if redact is None else redact(msg))
+        code = record.code
+        path, function = _dumps(code.co_filename), _dumps(code.co_name)
+    except (AttributeError, TypeError, KeyError, ValueError, ArithmeticError):
+        return b""
+    if len(text) > MAX_TEXT:
+        return b""
+    now = record.time_ns
+    start, second = _last_second
+    if not 0 <= now - start < _SECOND:
+        start, second = _begin_second(now)
+    if _get_ident() != _main_ident or "asyncio" in _modules:
+        function += _place_bytes()
+    parts = (second, (now - start) // 1_000, take(), label, text, middle)
+    return _TEXT_LINE % (*parts, path, record.line, function)
+
+
+_TEXT_LINE = b'{"ts":"%b%06dZ","seq":%d,%b,"msg":%b%b,"file":%b,"line":%d,"func":%b}\n'
+
+
+def _plain_numbers(metric: Any) -> bytes:
+    """Encode metrics of known names and plain finite numbers; b"" for others.
+
+    May raise an AttributeError, TypeError or ArithmeticError for others, too.
+    """
+    values = metric.values()
+    if not _PLAIN.issuperset(map(type, values)):
+        metric = _without_numpy(metric)
+        values = metric.values()
+    if (
+        type(metric) is not dict
+        or not metric
+        or not _names.issuperset(metric)
+        or not isfinite(sum(values))
+    ):
+        return b""
+    return _dumps(metric)  # raises a TypeError for integers beyond 64 bit
+
+
+def _without_numpy(metric: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metrics with NumPy's scalars as plain numbers.
+
+    Raises a TypeError where other values than numbers are left.
+    """
+    generic = _modules["numpy"].generic
+    plain = {k: v.item() if isinstance(v, generic) else v for k, v in metric.items()}
+    if not _PLAIN.issuperset(map(type, plain.values())):
+        raise TypeError("not numbers")
+    return plain
+
+
+def _learn_label(logger: str, level: int) -> None:
+    """Remember the label of an entry, so that the next one is short."""
+    labels = _labels.setdefault(level, {})
     if len(labels) > _MAX_NAMES:
         labels.clear()
-    name, level = clean_text(record.name), level_name(record.levelno)
-    labels[record.name] = _dumps({"level": level, "logger": name})[1:-1]
+    label = {"level": level_name(level), "logger": clean_text(logger)}
+    labels[logger] = _dumps(label)[1:-1]
 
 
 def _begin_second(now: int) -> tuple[int, bytes]:
@@ -247,6 +326,8 @@ def _fields_of(
     record: logging.LogRecord, scope: Scope, redactor: Redacts | None
 ) -> tuple[Stream, dict[str, Any]]:
     extra, metric, step = _parts(record, scope)
+    if record.name not in _labels.get(record.levelno, ()):
+        _learn_label(record.name, record.levelno)
     lean = record if isinstance(record, LeanRecord) else None
     entry: dict[str, Any] = {
         "ts": stamp(lean.time_ns // 1_000 if lean else round(record.created * 1e6)),
@@ -286,7 +367,11 @@ def _parts(
 ) -> tuple[Mapping[str, Any], Mapping[Any, Any] | None, object]:
     """Return the caller's own fields, the metrics and the step of a record."""
     if isinstance(record, LeanRecord):
-        extra, metric, step = record.user_fields(), record.given_metric, record.given_step
+        extra, metric, step = (
+            record.user_fields(),
+            record.given_metric,
+            record.given_step,
+        )
     else:
         extra, metric, step = _stock_parts(record)
     if scope.fields:
@@ -356,10 +441,9 @@ def _add_metric(
     redactor: Redacts | None,
 ) -> None:
     numbers, values = split_metric(metric)
-    if record.name not in _labels.get(record.levelno, ()) or not (
-        _names.issuperset(numbers)
-    ):
-        _learn(record, numbers)
+    if len(_names) > _MAX_NAMES:
+        _names.clear()
+    _names.update(numbers)
     if numbers:
         entry["metric"] = numbers
     if values:

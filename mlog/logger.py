@@ -30,6 +30,7 @@ __all__ = [
     "getLogger",
     "install",
     "is_installed",
+    "to_run",
     "uninstall",
 ]
 
@@ -49,12 +50,17 @@ _get_factory = logging.getLogRecordFactory
 _THIS_FILE = _get_frame().f_code.co_filename
 _INTERNAL = frozenset((_THIS_FILE, logging.addLevelName.__code__.co_filename))
 _RESERVED = frozenset(vars(logging.makeLogRecord({}))) | {"asctime", "message"}
+_NO_MAPPING = frozenset((int, float, str, bool, type(None)))
 _STOCK_KEYWORDS = {"exc_info", "stack_info", "stacklevel"}
 _stock_make_record = logging.Logger.makeRecord
 _stock_find_caller = logging.Logger.findCaller
 
 always: "set[weakref.ref[logging.Handler]]" = set()
 """Handlers that get metrics at INFO and above whatever the loggers' levels say."""
+
+
+to_run: set[type[logging.Handler]] = set()
+"""Classes of handlers that need not be shown what the run was shown."""
 
 
 class MetricLogger(logging.Logger):
@@ -91,7 +97,7 @@ class MetricLogger(logging.Logger):
             if kwargs:
                 self._log_with(DEBUG, msg, args, metric, step, kwargs)
             else:
-                self._log_plain(DEBUG, msg, args, metric, step, _get_frame(1))
+                self._log_plain(DEBUG, msg, args, metric, step)
 
     def info(
         self,
@@ -116,7 +122,7 @@ class MetricLogger(logging.Logger):
         if kwargs:
             self._log_with(INFO, msg, args, metric, step, kwargs)
         elif metric is not None or self.isEnabledFor(INFO):
-            self._log_plain(INFO, msg, args, metric, step, _get_frame(1))
+            self._log_plain(INFO, msg, args, metric, step)
 
     def warning(
         self,
@@ -130,7 +136,7 @@ class MetricLogger(logging.Logger):
         if kwargs:
             self._log_with(WARNING, msg, args, metric, step, kwargs)
         elif metric is not None or self.isEnabledFor(WARNING):
-            self._log_plain(WARNING, msg, args, metric, step, _get_frame(1))
+            self._log_plain(WARNING, msg, args, metric, step)
 
     def error(
         self,
@@ -144,7 +150,7 @@ class MetricLogger(logging.Logger):
         if kwargs:
             self._log_with(ERROR, msg, args, metric, step, kwargs)
         elif metric is not None or self.isEnabledFor(ERROR):
-            self._log_plain(ERROR, msg, args, metric, step, _get_frame(1))
+            self._log_plain(ERROR, msg, args, metric, step)
 
     def critical(
         self,
@@ -158,7 +164,7 @@ class MetricLogger(logging.Logger):
         if kwargs:
             self._log_with(CRITICAL, msg, args, metric, step, kwargs)
         elif metric is not None or self.isEnabledFor(CRITICAL):
-            self._log_plain(CRITICAL, msg, args, metric, step, _get_frame(1))
+            self._log_plain(CRITICAL, msg, args, metric, step)
 
     def exception(
         self,
@@ -188,7 +194,7 @@ class MetricLogger(logging.Logger):
         elif kwargs:
             self._log_with(level, msg, args, metric, step, kwargs)
         elif (metric is not None and level >= INFO) or self.isEnabledFor(level):
-            self._log_plain(level, msg, args, metric, step, _get_frame(1))
+            self._log_plain(level, msg, args, metric, step)
 
     def getEffectiveLevel(self) -> int:
         """Return the lower of the logger's own level and what open runs want."""
@@ -234,23 +240,22 @@ class MetricLogger(logging.Logger):
         args: Any,
         metric: Metrics | None,
         step: object,
-        frame: FrameType,
     ) -> None:
-        """Log a call without further keywords."""
+        """Log a call without further keywords; stands right below the level method."""
         if type(metric) is dict and type(msg) is str and not msg and not args:
             run = active()
             if run is not None and run.receive_metric(self.name, level, metric, step):
-                if self._passes(level):
-                    record = self._record(level, msg, args, metric, step, frame)
+                if self._passes(level) and self._is_heard(level):
+                    record = self._record(level, msg, args, metric, step, _get_frame(2))
                     super().handle(record)
                 elif always:
-                    record = self._record(level, msg, args, metric, step, frame)
+                    record = self._record(level, msg, args, metric, step, _get_frame(2))
                     self._show_always(record)
                 return
         if metric is not None and not _is_mapping(metric):
-            self._log_odd_metric(level, msg, args, metric, step, frame)
+            self._log_odd_metric(level, msg, args, metric, step, _get_frame(2))
             return
-        record = self._record(level, msg, args, metric, step, frame)
+        record = self._record(level, msg, args, metric, step, _get_frame(2))
         if not self._dispatch(record, level) and metric is not None:
             _warn_of_no_run()
 
@@ -407,6 +412,20 @@ class MetricLogger(logging.Logger):
             self._cache[key] = passes  # type: ignore[attr-defined]
         return passes  # type: ignore[no-any-return]
 
+    def _is_heard(self, level: int) -> bool:
+        """Whether the stock path leads to anybody but handlers that send to the run."""
+        if self.filters:
+            return True
+        handlers = 0
+        logger: logging.Logger | None = self
+        while logger is not None:
+            for handler in logger.handlers:
+                if type(handler) not in to_run:
+                    return True
+                handlers += 1
+            logger = logger.parent if logger.propagate else None
+        return not handlers and level >= WARNING  # what lastResort shows
+
     def _show_always(self, record: logging.LogRecord) -> None:
         """Hand a metric that no level lets pass to the handlers that want it anyway."""
         logger: logging.Logger | None = self
@@ -449,21 +468,24 @@ def _lean(
         metric, step, extra = _take_from_extra(metric, step, extra)
     if by_keyword and metric is not None and type(msg) is str and not msg and not args:
         return LeanMetric(name, level, metric, step, extra, code, offset)
-    if len(args) == 1 and isinstance(args[0], Mapping) and args[0]:
+    if len(args) == 1 and _is_mapping(args[0]) and args[0]:
         args = args[0]  # as LogRecord does
-    parts = (name, level, msg, args, metric, step, extra, code, offset)
-    return LeanRecord(*parts, frame.f_lineno)
+    line = frame.f_lineno
+    return LeanRecord(name, level, msg, args, metric, step, extra, code, offset, line)
 
 
 def _is_mapping(value: object) -> bool:
     """Tell a mapping; asking the abstract class is slow."""
-    return type(value) is dict or isinstance(value, Mapping)
+    kind = type(value)
+    return kind is dict or (kind not in _NO_MAPPING and isinstance(value, Mapping))
 
 
 def _read_extra(extra: object) -> Mapping[str, Any]:
     if isinstance(extra, Mapping):
         return extra
-    text = f"extra must be a mapping, got {type(extra).__name__}; kept as field 'extra_'"
+    text = (
+        f"extra must be a mapping, got {type(extra).__name__}; kept as field 'extra_'"
+    )
     warn_once("extra", text, stacklevel=4)
     return {"extra_": extra}
 

@@ -53,12 +53,12 @@ class LeanRecord(logging.LogRecord):
     """
 
     __slots__ = (
-        "_code",
         "_lasti",
-        "_lineno",
+        "code",
         "given",
         "given_metric",
         "given_step",
+        "line",
         "time_ns",
     )
 
@@ -88,9 +88,9 @@ class LeanRecord(logging.LogRecord):
         self.given_metric = metric
         self.given_step = step
         self.given = extra
-        self._code = code
+        self.code = code
         self._lasti = lasti
-        self._lineno = lineno
+        self.line = lineno
 
     @property
     def __dict__(self) -> dict[str, Any]:  # type: ignore[override]  # read-only here
@@ -127,17 +127,12 @@ class LeanRecord(logging.LogRecord):
     @property
     def path(self) -> str:
         """Path of the source file of the call."""
-        return self._code.co_filename
+        return self.code.co_filename
 
     @property
     def function(self) -> str:
         """Name of the calling function."""
-        return self._code.co_name
-
-    @property
-    def line(self) -> int:
-        """Line of the call."""
-        return self._lineno
+        return self.code.co_name
 
     def _shown(self) -> object:
         return self.msg
@@ -189,13 +184,13 @@ class LeanMetric(LeanRecord):
         self.given_metric = metric
         self.given_step = step
         self.given = extra
-        self._code = code
+        self.code = code
         self._lasti = lasti
 
     @property
-    def line(self) -> int:
+    def line(self) -> int:  # type: ignore[override]  # a slot of the other kind
         """Line of the call."""
-        return _line_at(self._code, self._lasti)
+        return _line_at(self.code, self._lasti)
 
     def _shown(self) -> object:
         return metric_text(self.given_metric or {}, self.given_step)

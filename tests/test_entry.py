@@ -27,6 +27,7 @@ from mlog.entry import (
     metric_line,
     shrink,
     stamp,
+    text_line,
 )
 from mlog.record import LeanMetric, LeanRecord
 from mlog.redaction import Redactor
@@ -394,6 +395,17 @@ def test_a_number_is_taken_only_when_the_line_is_made(
     assert strict(metric_line("train", 20, {"loss": 1}, 3, take))["seq"] == 0
 
 
+def test_numpy_scalars_are_short_too(take: Callable[[], int]) -> None:
+    np = pytest.importorskip("numpy")
+    learn({"loss": 0.5, "n": 1})
+    metric = {"loss": np.float32(0.1), "n": np.int64(2**62)}
+    short = strict(metric_line("train", 20, metric, 1, take))
+    assert short["metric"] == {"loss": float(np.float32(0.1)), "n": 2**62}
+    assert list(map(type, short["metric"].values())) == [float, int]
+    for odd in (np.float64("nan"), np.bool_(True), np.array([1.0]), np.longdouble(1)):
+        assert metric_line("train", 20, {"loss": odd}, 1, take) == b""
+
+
 def test_the_short_way_names_thread_and_task(take: Callable[[], int]) -> None:
     learn({"loss": 0.5})
     found: list[Entry] = []
@@ -408,6 +420,51 @@ def test_the_short_way_names_thread_and_task(take: Callable[[], int]) -> None:
     thread.start()
     thread.join()
     assert (found[0]["thread"], found[0]["task"]) == ("loader", "fetch")
+
+
+@given(
+    msg=st.text(st.characters(exclude_categories=())),
+    metric=st.none() | st.just({"loss": 0.5}) | st.just({"loss": math.nan}),
+    step=st.none() | st.integers(-(2**70), 2**70),
+)
+@pytest.mark.filterwarnings("ignore::mlog.errors.MlogWarning")
+def test_the_short_way_of_texts_writes_what_the_general_way_writes(
+    msg: str, metric: Any, step: Any
+) -> None:
+    learn({"loss": 0.5})
+    errors._told.clear()
+    record = lean(msg, metric=metric, step=step)
+    redactor = Redactor()
+    general = entry_of(record, redactor=redactor)
+    line = text_line(record, step, count(5).__next__, redactor.text)
+    if not line:
+        return
+    short = strict(line)
+    assert list(short) == list(general)
+    assert short == {**general, "seq": 5}
+
+
+@pytest.mark.parametrize(
+    ("msg", "args", "short"),
+    [
+        ("epoch %d of %s", (3, "ten"), True),
+        ("%s", (None,), True),
+        ("plain", (), True),
+        ("%s", (object(),), False),
+        ("%(a)s", ({"a": 1},), False),
+        ("%d", ("no number",), False),
+        (object(), (), False),
+        ("x" * (MAX_TEXT + 1), (), False),
+        ("\ud800", (), False),
+        ("", (), False),
+    ],
+)
+def test_only_texts_that_run_no_code_of_others_are_short(
+    msg: Any, args: Any, short: bool, take: Callable[[], int]
+) -> None:
+    learn({"loss": 0.5})
+    assert bool(text_line(lean(msg, *args), None, take, None)) is short
+    assert take() == int(short), "a number is taken only for a line"
 
 
 # --- entries that are too long -----------------------------------------------------

@@ -46,6 +46,8 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         try:
+            if getattr(sys, "stdout", None) is None:  # closed by the shell: >&-
+                raise MlogError("standard output is closed")
             result = super().invoke(ctx)
             sys.stdout.flush()
         except KeyboardInterrupt:

@@ -19,8 +19,8 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
-from operator import itemgetter
+from itertools import chain, groupby, islice
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,8 @@ class Follower:
         for reading in self._readings.values():
             reading.offset = self._end_of_lines(reading)
         self.has_ended = self._find_end()
-        writers = (_running(self._backward(w), "ts", min) for w in self._writers())
+        streams = _by_writer(self._readings.values())
+        writers = (_running(self._backward(s), "ts", min) for s in streams)
         newest_first = heapq.merge(*writers, key=itemgetter(0), reverse=True)
         found = (found for _, found in newest_first if wanted(found))
         return list(islice(found, count))[::-1]
@@ -127,7 +128,8 @@ class Follower:
             OSError: The folder is gone or cannot be read.
         """
         self._look()
-        writers = (_running(self._forward(w), "ts", max) for w in self._writers())
+        streams = _by_writer(r for r in self._readings.values() if r.size > r.offset)
+        writers = (_running(self._forward(s), "ts", max) for s in streams)
         for _, found in heapq.merge(*writers, key=itemgetter(0)):
             event = found.entry.get("event")
             if event == "run.end":
@@ -138,34 +140,21 @@ class Follower:
 
     # --- writers -------------------------------------------------------------------
 
-    def _writers(self) -> list[str]:
-        return sorted({r.segment.writer for r in self._readings.values()})
-
-    def _streams(self, writer: str) -> list[list[_Reading]]:
-        """Return the segments of a writer, each stream's in the order of numbers."""
-        streams: dict[str, list[_Reading]] = {}
-        for reading in self._readings.values():
-            if reading.segment.writer == writer:
-                streams.setdefault(reading.segment.stream, []).append(reading)
-        for stream in streams.values():
-            stream.sort(key=lambda reading: reading.segment.number)
-        return [streams[name] for name in sorted(streams)]
-
-    def _forward(self, writer: str) -> Iterator[Found]:
+    def _forward(self, streams: list[list[_Reading]]) -> Iterator[Found]:
         """Yield what is new of one writer."""
-        streams = (
+        each = (
             _running(chain.from_iterable(map(self._new, stream)), "seq", max)
-            for stream in self._streams(writer)
+            for stream in streams
         )
-        return map(itemgetter(1), heapq.merge(*streams, key=itemgetter(0)))
+        return map(itemgetter(1), heapq.merge(*each, key=itemgetter(0)))
 
-    def _backward(self, writer: str) -> Iterator[Found]:
+    def _backward(self, streams: list[list[_Reading]]) -> Iterator[Found]:
         """Yield what there is of one writer, newest first."""
-        streams = (
-            _running(chain.from_iterable(map(self._old, reversed(stream))), "seq", min)
-            for stream in self._streams(writer)
+        each = (
+            _running(chain.from_iterable(map(self._old, stream[::-1])), "seq", min)
+            for stream in streams
         )
-        merged = heapq.merge(*streams, key=itemgetter(0), reverse=True)
+        merged = heapq.merge(*each, key=itemgetter(0), reverse=True)
         return map(itemgetter(1), merged)
 
     def _find_end(self) -> bool:
@@ -283,6 +272,15 @@ class Follower:
                 yield Found(entry, line, reading.segment)
             else:
                 self.skipped += 1
+
+
+def _by_writer(readings: Iterable[_Reading]) -> list[list[list[_Reading]]]:
+    """Return for each writer the segments of each stream, in the order of numbers."""
+    names = attrgetter("segment.writer", "segment.stream", "segment.number")
+    streams = groupby(sorted(readings, key=names), key=lambda r: names(r)[:2])
+    each = [(writer, list(stream)) for (writer, _), stream in streams]
+    writers = groupby(each, key=itemgetter(0))
+    return [[stream for _, stream in found] for _, found in writers]
 
 
 def parse_line(line: bytes) -> dict[str, Any] | None:

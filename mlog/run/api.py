@@ -4,15 +4,16 @@ Everything a run is told becomes a record or an event of its own files; what is 
 memory (params, tags) is only what `run.json` repeats for fast listing.
 """
 
+import functools
 import os
 import sys
 import threading
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Concatenate, ParamSpec, Self
 
 import orjson
 
@@ -34,6 +35,23 @@ __all__ = ["Run", "current_run"]
 
 _LOGGER = "mlog"
 _LEVEL = 20
+
+_Given = ParamSpec("_Given")
+
+
+def _harmless(
+    method: Callable[Concatenate["Run", _Given], None],
+) -> Callable[Concatenate["Run", _Given], None]:
+    """Make a method warn where it would raise (but with `strict`)."""
+
+    @functools.wraps(method)
+    def guarded(run: "Run", *args: _Given.args, **kwargs: _Given.kwargs) -> None:
+        try:
+            method(run, *args, **kwargs)
+        except Exception as exc:
+            run._failed(method.__name__, exc)
+
+    return guarded
 
 
 class Run:
@@ -110,12 +128,13 @@ class Run:
 
     def log_metrics(self, metrics: Metrics, step: int | None = None) -> None:
         """Record several metrics as one entry; see `log`."""
-        if not isinstance(metrics, Mapping):
+        if type(metrics) is not dict and not isinstance(metrics, Mapping):
             text = f"metrics must be a mapping, got {type(metrics).__name__}"
             warn_once("metric", text)
             return
         self._record(metrics, step, None)
 
+    @_harmless
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Record inputs of the run. A param is set once: a second value is refused.
 
@@ -138,6 +157,7 @@ class Run:
             self._params.update(new)
             self._event("run.params", new)
 
+    @_harmless
     def set_tags(self, tags: Mapping[str, Any]) -> None:
         """Set tags; a tag may change. Values become strings."""
         if not isinstance(tags, Mapping):
@@ -338,6 +358,15 @@ class Run:
         code, offset = frame.f_code, frame.f_lasti
         record = LeanMetric(_LOGGER, _LEVEL, metrics, step, extra, code, offset)
         recorder.receive(record, False)
+
+    def _failed(self, what: str, error: Exception) -> None:
+        """Warn that a call could not be carried out; raise it in a strict run."""
+        if self._recorder is not None and self._recorder.strict:
+            raise error
+        try:
+            warn_once(what, f"{what} could not be recorded: {error!r}")
+        except Exception:  # the interpreter is being taken apart, and mlog with it
+            return
 
     def _has_ended(self) -> bool:
         """Whether nothing is recorded any more; says so once."""

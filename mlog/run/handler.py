@@ -10,7 +10,7 @@ from typing import Any
 from mlog import context
 from mlog.context import Receiver
 from mlog.errors import warn_once
-from mlog.logger import MetricLogger, clear_level_caches, ensure_installed
+from mlog.logger import MetricLogger, clear_level_caches, ensure_installed, to_run
 from mlog.record import LeanRecord, metric_of
 from mlog.run.api import Run, run_of
 from mlog.run.levels import LevelRule, level_number
@@ -86,6 +86,9 @@ class RunHandler(logging.Handler):
         """Put what was recorded so far on the disk, as far as it lets us."""
         if hasattr(self, "_pending") and self._pending.opened is not None:
             self._pending.opened.flush()
+
+
+to_run.add(RunHandler)
 
 
 def _is_tapped(record: logging.LogRecord) -> bool:

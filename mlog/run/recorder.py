@@ -10,9 +10,16 @@ from dataclasses import replace
 from typing import Any
 
 from mlog.context import Receiver, Scope, scope
-from mlog.entry import NestingError, Redacts, fields_of, has_nonfinite, metric_line
+from mlog.entry import (
+    NestingError,
+    Redacts,
+    fields_of,
+    has_nonfinite,
+    metric_line,
+    text_line,
+)
 from mlog.errors import warn_once
-from mlog.record import metric_of
+from mlog.record import LeanRecord, metric_of
 from mlog.run.keeper import keeper
 from mlog.run.levels import LevelRule
 from mlog.run.writer import Place, Writer
@@ -137,12 +144,15 @@ class Recorder(logging.Filterer):
         return True
 
     def _receive(self, record: logging.LogRecord, passes: bool, now: Scope) -> None:
-        metric = metric_of(record)
-        certain = metric is not None and record.levelno >= logging.INFO
-        name, level = record.name, record.levelno
-        taken = certain or self.rule.accepts(name, level, passes)
-        if not taken and self._ring is None:
-            return
+        metric, level = metric_of(record), record.levelno
+        taken = (metric is not None and level >= _INFO) or self.rule.accepts(
+            record.name, level, passes
+        )
+        if self._ring is None:
+            if not taken:
+                return
+            if type(record) is LeanRecord and self._receive_short(record, now):
+                return
         if self.filters:
             kept = self.filter(record)
             if not kept:
@@ -150,6 +160,23 @@ class Recorder(logging.Filterer):
             if isinstance(kept, logging.LogRecord):
                 record = kept
         self._keep(record, now, taken)
+
+    def _receive_short(self, record: LeanRecord, now: Scope) -> bool:
+        """Write a record of text and plain numbers; False if it is not one."""
+        writer, step = self.writer, record.given_step
+        if record.given or self.filters or now.fields is not None or writer.scarce:
+            return False
+        redact = None if self.redactor is None else self.redactor.text
+        step = now.step if step is None else step
+        line = text_line(record, step, writer.take, redact)
+        if not line:
+            return False
+        stream = writer.logs if record.given_metric is None else writer.metrics
+        try:
+            stream.append(line)
+        except OSError as exc:
+            self._lose(exc, line)
+        return True
 
     def _keep(self, record: logging.LogRecord, now: Scope, taken: bool) -> None:
         """Write a record that has passed the filters, or keep it in memory."""

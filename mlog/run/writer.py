@@ -439,20 +439,33 @@ class Writer:
         Some of other threads may be among them that are just being written: a number
         that is named and there is no contradiction.
         """
-        self.event("run.heartbeat", {})
-        found: set[int] = set()
+        seq = self.take()
+        self._write_as(seq, "events", event_fields("run.heartbeat", {}))
+        found: set[int] = {seq}
         since = self._named + 1
         for names in self.made.values():
-            if not names:
-                continue
-            size = self.folder.size(names[-1])
-            numbers = set(_numbers_in(self.folder.path / names[-1], size - _TAIL))
+            numbers, are_all = self._latest_numbers(names)
             found |= numbers
-            if numbers and (size > _TAIL or len(names) > 1):
-                since = max(since, min(numbers))
-        missing = sorted(set(range(since, max(found, default=0))) - found)
+            if not are_all:
+                since = max(since, min(numbers, default=seq))
+        missing = sorted(set(range(since, seq)) - found)
         if missing:
             self.lose("interrupted", missing[0], missing[-1], len(missing))
+
+    def _latest_numbers(self, names: list[str]) -> tuple[set[int], bool]:
+        """Return the numbers at the end of a stream, and whether these are all."""
+        found: set[int] = set()
+        room = _TAIL
+        for name in reversed(names):
+            size = self.folder.size(name)
+            try:
+                found.update(_numbers_in(self.folder.path / name, size - room))
+            except OSError:
+                return found, False
+            room -= size
+            if room < 0:
+                return found, False
+        return found, True
 
     def _sync_when_due(self, now: float) -> None:
         interval = self.options.fsync_interval

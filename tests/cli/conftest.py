@@ -1,5 +1,6 @@
 """What tests of commands share: child processes, and a run to look at."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -36,14 +37,19 @@ def start() -> Iterator[Child]:
         env = {**os.environ, "PYTHONPATH": str(REPO), "PYTHONIOENCODING": "utf-8"}
         env |= options.pop("env", {})
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
-        child = subprocess.Popen([sys.executable, *args], env=env, **options)
+        made: Any = subprocess.Popen([sys.executable, *args], env=env, **options)
+        child: subprocess.Popen[bytes] = made
         children.append(child)
         return child
 
     yield begin
     for child in children:
         child.kill()
-        child.communicate()
+        child.wait()
+        for stream in (child.stdin, child.stdout, child.stderr):
+            with contextlib.suppress(OSError):  # unsent input
+                if stream is not None:
+                    stream.close()
 
 
 @pytest.fixture

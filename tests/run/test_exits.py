@@ -368,9 +368,7 @@ run.log("x", 1)
     assert messages(folder) == ["still here"]
 
 
-def test_entries_of_destructors_never_raise(folder: Path) -> None:
-    """Of objects that die with the interpreter they are kept, or lost in silence."""
-    code = """
+LAST = """
 class Last:
     def __init__(self, name):
         self.log, self.name, self.run = logging.getLogger("x"), name, run
@@ -378,16 +376,30 @@ class Last:
         self.log.info("gone: %s", self.name)
         self.run.log("gone", 1)
         self.run.tag("gone", self.name)
-kept = Last("global")
+"""
+
+
+def test_entries_of_destructors_are_kept(folder: Path) -> None:
+    """Also of objects that die with the interpreter, after the run's end."""
+    done = program(LAST + "now = Last('early'); del now; last = Last('global')")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert messages(folder) == ["gone: early", "gone: global"]
+    assert len(entries(folder, "metrics")) == 2
+    assert ends(folder)[0]["status"] == "Completed"
+    assert lost(folder) == {}
+
+
+def test_entries_of_the_very_last_destructors_never_raise(folder: Path) -> None:
+    """When modules are taken apart they may be lost, but in silence."""
+    code = """
 circle = Last("circle"); circle.me = circle
 logging.getLogger("x").kept = Last("of a logger")
 sys.modules["builtins"].kept = Last("of builtins")
-del_now = Last("early"); del del_now
+mlog.kept = Last("of mlog")
+sys.modules["mlog.run.recorder"].kept = Last("of the recorder")
 """
-    done = program(code)
+    done = program(LAST + code)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "gone: early" in messages(folder)
-    assert "gone: global" in messages(folder)
     assert ends(folder)[0]["status"] == "Completed"
     assert lost(folder) == {}
 

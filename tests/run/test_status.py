@@ -1,0 +1,131 @@
+"""How the ranks of a run ended, as its main writer finds it in their files."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+import mlog
+from mlog.folder import PRIVATE, Folder
+from mlog.run.status import failed_writers
+from mlog.run.writer import Place, Writer, WriterOptions
+from tests.helpers import run_python
+
+
+def open_writer(
+    root: Path, rank: int | None = None, attempt: int = 1, main: bool = False
+) -> Writer:
+    """Return the started writer of one process of the run "e/r"."""
+    folder = Folder.open_below(root, ["e", "r"], PRIVATE)
+    place = Place(main=main, rank=rank, attempt=attempt)
+    writer = Writer(folder, place, "r", WriterOptions(), None, lambda: None)
+    writer.start()
+    return writer
+
+
+@pytest.fixture
+def main(tmp_path: Path) -> Writer:
+    """The main writer."""
+    return open_writer(tmp_path, main=True)
+
+
+def test_alone_nobody_failed(main: Writer) -> None:
+    main.end("Failed")
+    assert failed_writers(main.folder.path, main.name) == []
+
+
+def test_ranks_that_failed_are_named_in_order(main: Writer, tmp_path: Path) -> None:
+    for rank, status in enumerate(["Failed", "Completed", "Failed", "Canceled"], 1):
+        open_writer(tmp_path, rank).end(status)
+    assert failed_writers(main.folder.path, main.name) == ["r1", "r3"]
+
+
+def test_rank_that_is_still_there_has_not_failed(main: Writer, tmp_path: Path) -> None:
+    writer = open_writer(tmp_path, 1)
+    writer.event("run.tags", {"status": "Failed"})
+    assert failed_writers(main.folder.path, main.name) == []
+
+
+def test_other_processes_may_fail(main: Writer, tmp_path: Path) -> None:
+    """A data loader or a tool that joined does not speak for the run."""
+    open_writer(tmp_path).end("Failed")
+    assert failed_writers(main.folder.path, main.name) == []
+
+
+def test_earlier_attempts_are_over(tmp_path: Path) -> None:
+    """A run that is resumed and completes is Completed."""
+    open_writer(tmp_path, main=True).end("Failed")
+    open_writer(tmp_path, 1).end("Failed")
+    main = open_writer(tmp_path, main=True, attempt=2)
+    other = open_writer(tmp_path, 1, attempt=2)
+    assert failed_writers(main.folder.path, main.name) == []
+    other.end("Failed")
+    assert failed_writers(main.folder.path, main.name) == ["r1-a2"]
+
+
+def test_resumed_run_completes(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ValueError, match="first go"),
+        mlog.start_run("e", dir=tmp_path, run_id="r"),
+    ):
+        raise ValueError("first go")
+    with mlog.start_run("e", dir=tmp_path, run_id="r", resume=True) as run:
+        run.log("loss", 1)
+    assert run.status == "Completed"
+
+
+def test_what_came_after_the_end_does_not_hide_it(main: Writer, tmp_path: Path) -> None:
+    """Destructors and exit handlers may write after `writer.end`."""
+    writer = open_writer(tmp_path, 1)
+    writer.end("Failed")
+    for number in range(100):
+        writer.event("run.tags", {"late": str(number)})
+    assert failed_writers(main.folder.path, main.name) == ["r1"]
+
+
+def test_only_the_ends_of_long_files_are_read(main: Writer, tmp_path: Path) -> None:
+    writer = open_writer(tmp_path, 1)
+    for number in range(2_000):
+        writer.event("run.tags", {"text": f"{number} {'x' * 100}"})
+    writer.end("Failed")
+    assert failed_writers(main.folder.path, main.name) == ["r1"]
+
+
+def test_files_that_are_broken_or_planted_are_passed_over(
+    main: Writer, tmp_path: Path
+) -> None:
+    """None of them keeps a run from ending."""
+    folder = main.folder.path
+    (folder / "events-empty.jsonl").touch()
+    (folder / "events-torn.jsonl").write_bytes(b'{"event":"writer.end","da')
+    (folder / "events-odd.jsonl").write_bytes(b'[]\n5\nx\n{"event":"writer.end"}\n')
+    (folder / "events-folder.jsonl").mkdir()
+    (folder / "events-link.jsonl").symlink_to("events.jsonl")
+    os.mkfifo(folder / "events-pipe.jsonl")
+    open_writer(tmp_path, 1).end("Failed")
+    assert failed_writers(folder, main.name) == ["r1"]
+
+
+def test_missing_folder_tells_of_no_failure(tmp_path: Path) -> None:
+    assert failed_writers(tmp_path / "missing", "") == []
+
+
+def test_failed_rank_makes_the_run_failed(tmp_path: Path) -> None:
+    """The main writer ends the run, and looks at the other ranks before it does."""
+    code = """
+import os, sys
+import mlog
+rank = 0
+if not (pid := os.fork()):
+    rank = 1
+os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank)}
+run = mlog.start_run("e", dir=sys.argv[1], run_id="r")
+if rank:
+    run.fail("out of memory")
+    os._exit(0)
+os.waitpid(pid, 0)
+run.complete()
+print(run.status)
+"""
+    done = run_python(code, str(tmp_path))
+    assert (done.stdout, done.stderr) == ("Failed\n", "")
