@@ -12,10 +12,11 @@ What `MetricLogger` overrides, and why: the level methods (keywords, optional me
 import logging
 import sys
 import threading
+import traceback
 import weakref
 from collections.abc import Mapping
 from types import FrameType, TracebackType
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, TypeGuard, cast
 
 from mlog.context import active, receivers
 from mlog.errors import warn_once
@@ -54,6 +55,8 @@ _NO_MAPPING = frozenset((int, float, str, bool, type(None)))
 _STOCK_KEYWORDS = {"exc_info", "stack_info", "stacklevel"}
 _stock_make_record = logging.Logger.makeRecord
 _stock_find_caller = logging.Logger.findCaller
+_stock_call_handlers = logging.Logger.callHandlers
+_ASKS_FOR_LEVEL = frozenset(("isEnabledFor", "getEffectiveLevel"))
 
 always: "set[weakref.ref[logging.Handler]]" = set()
 """Handlers that get metrics at INFO and above whatever the loggers' levels say."""
@@ -166,6 +169,8 @@ class MetricLogger(logging.Logger):
         elif metric is not None or self.isEnabledFor(CRITICAL):
             self._log_plain(CRITICAL, msg, args, metric, step)
 
+    fatal = critical
+
     def exception(
         self,
         msg: object = "",
@@ -224,12 +229,18 @@ class MetricLogger(logging.Logger):
         stacklevel: int = 1,
         **kwargs: Any,
     ) -> None:
-        """Make a stock record and dispatch it; methods of other libraries call this."""
+        """Make a stock record and dispatch it; methods of other libraries call this.
+
+        Most of them ask `isEnabledFor` before, which also says yes for the run; a
+        record that nobody asked for is shown whatever its level, as without mlog.
+        """
         given = {"exc_info": exc_info, "stack_info": stack_info}
         record = self._make(
             level, msg, args, extra, {**kwargs, **given, "stacklevel": stacklevel + 1}
         )
-        self._dispatch(record, level)
+        names = _get_frame(1).f_code.co_names
+        asked = bool(receivers()) and not _ASKS_FOR_LEVEL.isdisjoint(names)
+        self._dispatch(record, level, asked)
 
     # --- from a call to a record -----------------------------------------------------
 
@@ -306,9 +317,14 @@ class MetricLogger(logging.Logger):
     ) -> None:
         """Log a call whose `metric=` is no mapping as an ordinary line."""
         extra = _odd_metric(metric)
-        if self.isEnabledFor(level):
+        if not self.isEnabledFor(level):
+            return
+        record: logging.LogRecord
+        if self._is_stock():
             record = _lean(self.name, level, msg, args, None, step, extra, frame)
-            self._dispatch(record, level)
+        else:
+            record = self._make(level, msg, args, extra, {"stacklevel": 4, "step": step})
+        self._dispatch(record, level)
 
     def _record(
         self,
@@ -353,10 +369,13 @@ class MetricLogger(logging.Logger):
             known.get("stack_info", False), known["stacklevel"] + 1
         )
         exc_info = _read_exc_info(known.get("exc_info"))
-        return self.makeRecord(
-            *(self.name, level, path, line, msg, args, exc_info),
-            *(function, extra, stack),
-        )
+        parts = (self.name, level, path, line, msg, args, exc_info, function)
+        try:
+            return self.makeRecord(*parts, extra, stack)
+        except KeyError:  # somebody's record factory sets a field of that name, too
+            record = self.makeRecord(*parts, None, stack)
+            record.__dict__.update(extra or {})
+            return record
 
     def _find(self, stack_info: bool, stacklevel: int) -> tuple[str, int, str, Any]:
         """Return path, line and function of the caller, and the stack if asked."""
@@ -367,30 +386,43 @@ class MetricLogger(logging.Logger):
             found = self.findCaller(stack_info, stacklevel + 1)
         except ValueError:  # as `Logger._log` does
             return unknown
-        if found[0] != _THIS_FILE:
+        if type(self).findCaller is _stock_find_caller:
             return found
-        # A findCaller of another library that does not count by stacklevel.
+        # One of another library, which may not count mlog's frames by stacklevel, or,
+        # like structlog's, count its own frames that it would have left out.
         frame: FrameType | None = _get_frame(1)
         while frame is not None and frame.f_code.co_filename in _INTERNAL:
+            stacklevel -= frame.f_code.co_filename == _THIS_FILE
+            frame = frame.f_back
+        if not (found[0] == _THIS_FILE or _is_structlog(frame)):
+            return found
+        while _is_structlog(frame) or (frame is not None and stacklevel > 1):
+            stacklevel -= not _is_structlog(frame)
             frame = frame.f_back
         if frame is None:
             return unknown
-        return (
-            frame.f_code.co_filename,
-            frame.f_lineno,
-            frame.f_code.co_name,
-            found[3],
-        )
+        code = frame.f_code
+        stack = None
+        if stack_info:
+            lines = "".join(traceback.format_stack(frame)).rstrip("\n")
+            stack = f"Stack (most recent call last):\n{lines}"
+        return code.co_filename, frame.f_lineno, code.co_name, stack
 
     # --- from a record to the run and to everybody else --------------------------------
 
-    def _dispatch(self, record: logging.LogRecord, level: int) -> bool:
+    def _dispatch(
+        self, record: logging.LogRecord, level: int, asked: bool = True
+    ) -> bool:
         """Show a record to the run, then to the stock path if its level lets it pass.
+
+        Args:
+            record, level: Of the call.
+            asked: Whether `isEnabledFor` was asked; without it every level passes.
 
         Returns:
             Whether a run or a handler for metrics took part.
         """
-        passes = self._passes(level)
+        passes = self._passes(level) if asked else not self.disabled
         run = active()
         if run is not None:
             run.receive(record, passes)
@@ -414,7 +446,7 @@ class MetricLogger(logging.Logger):
 
     def _is_heard(self, level: int) -> bool:
         """Whether the stock path leads to anybody but handlers that send to the run."""
-        if self.filters:
+        if self.filters or logging.Logger.callHandlers is not _stock_call_handlers:
             return True
         handlers = 0
         logger: logging.Logger | None = self
@@ -424,7 +456,8 @@ class MetricLogger(logging.Logger):
                     return True
                 handlers += 1
             logger = logger.parent if logger.propagate else None
-        return not handlers and level >= WARNING  # what lastResort shows
+        last = logging.lastResort
+        return not handlers and (last is None or level >= last.level)
 
     def _show_always(self, record: logging.LogRecord) -> None:
         """Hand a metric that no level lets pass to the handlers that want it anyway."""
@@ -441,6 +474,7 @@ class MetricLogger(logging.Logger):
             _get_factory() is logging.LogRecord
             and self._makes_stock_records
             and logging.Logger.makeRecord is _stock_make_record
+            and logging.Logger.findCaller is _stock_find_caller
             and bool(logging._srcfile)
         )
 
@@ -480,13 +514,21 @@ def _is_mapping(value: object) -> bool:
     return kind is dict or (kind not in _NO_MAPPING and isinstance(value, Mapping))
 
 
+def _is_structlog(frame: FrameType | None) -> TypeGuard[FrameType]:
+    """Whether a frame is one of structlog, whose `findCaller` leaves them out."""
+    if frame is None:
+        return False
+    name = frame.f_globals.get("__name__")
+    return isinstance(name, str) and name.partition(".")[0] == "structlog"
+
+
 def _read_extra(extra: object) -> Mapping[str, Any]:
     if isinstance(extra, Mapping):
         return extra
     text = (
         f"extra must be a mapping, got {type(extra).__name__}; kept as field 'extra_'"
     )
-    warn_once("extra", text, stacklevel=4)
+    warn_once("extra", text)
     return {"extra_": extra}
 
 
@@ -497,6 +539,8 @@ def _take_from_extra(
     fields = dict(_free_names(extra))
     if metric is None and _is_mapping(fields.get("metric")):
         metric = fields.pop("metric")
+    if isinstance(fields.get("step"), str):  # another library's word, not ours
+        return metric, step, fields
     given_step = fields.pop("step", None)
     return metric, given_step if step is None else step, fields
 
@@ -507,7 +551,7 @@ def _free_names(extra: Mapping[str, Any]) -> Mapping[str, Any]:
         return extra
     taken = sorted(_RESERVED & extra.keys())
     text = f"extra= may not hold {', '.join(taken)}; kept as {taken[0]}_ and so on"
-    warn_once("reserved", text, stacklevel=5)
+    warn_once("reserved", text)
     return {f"{k}_" if k in _RESERVED else k: v for k, v in extra.items()}
 
 
@@ -517,7 +561,7 @@ def _read_exc_info(exc_info: Any) -> Any:
         return (type(exc_info), exc_info, exc_info.__traceback__)
     if exc_info and not isinstance(exc_info, tuple):
         return sys.exc_info()
-    return exc_info or None
+    return exc_info
 
 
 def _odd_metric(metric: object) -> dict[str, Any]:
@@ -526,7 +570,7 @@ def _odd_metric(metric: object) -> dict[str, Any]:
         f"metric must be a mapping like {{'loss': 0.3}}, got {type(metric).__name__}; "
         "kept as an ordinary field"
     )
-    warn_once("metric", text, stacklevel=5)
+    warn_once("metric", text)
     return {"metric": metric}
 
 
@@ -536,7 +580,7 @@ def _warn_of_keywords(kwargs: Mapping[str, Any]) -> None:
         f"a logging call has no keyword {names}; write metric={{'name': number}}, step= "
         "or extra={...}; kept as ordinary fields"
     )
-    warn_once("keywords", text, stacklevel=4)
+    warn_once("keywords", text)
 
 
 def _warn_of_no_run() -> None:
@@ -544,14 +588,20 @@ def _warn_of_no_run() -> None:
         "metric= was logged with no run open, so no file holds it; "
         "open one with mlog.start_run() or logging.basicConfig(handlers=[mlog.RunHandler()])"
     )
-    warn_once("no run", text, stacklevel=5)
+    warn_once("no run", text)
 
 
 # --- installing ------------------------------------------------------------------------
 
+_OVERRIDDEN = vars(MetricLogger).keys() & vars(logging.Logger).keys() - {
+    "__doc__",
+    "__module__",
+}
 _lock = threading.RLock()
 _installs = 0
-_class_before: type[logging.Logger] | None = None
+_class_before: Any = None
+"""What `manager.loggerClass` was: None unless somebody set it."""
+
 _upgraded: dict[type[logging.Logger], type[logging.Logger]] = {
     logging.Logger: MetricLogger,
     logging.RootLogger: MetricRootLogger,
@@ -562,19 +612,21 @@ def install() -> None:
     """Upgrade the process's loggers so that they take `metric=` and `step=`.
 
     Every object of mlog that needs this does it itself. Calls are counted: as many
-    `uninstall` undo it. Loggers of a foreign class stay as they are (records of theirs
-    reach a run through a `RunHandler`). Safe from any thread.
+    `uninstall` undo it. Loggers of a foreign class with level methods of its own stay
+    as they are (records of theirs reach a run through a `RunHandler`). What
+    `logging.getLoggerClass` says does not change. Safe from any thread.
     """
     global _installs, _class_before
     with _lock:
         _installs += 1
         if _installs > 1:
             return
-        _class_before = logging.getLoggerClass()
-        logging.setLoggerClass(_upgrade(_class_before))
+        manager = logging.root.manager
+        _class_before = manager.loggerClass
+        manager.loggerClass = _make_logger  # type: ignore[assignment]  # it is called
         for logger in _all_loggers():
-            if type(logger) in (logging.Logger, logging.RootLogger):
-                logger.__class__ = _upgraded[type(logger)]
+            if _is_upgradable(type(logger)):
+                logger.__class__ = _upgrade(type(logger))
         clear_level_caches()
 
 
@@ -591,8 +643,9 @@ def uninstall() -> None:
         if _installs:
             return
         original = {new: old for old, new in _upgraded.items()}
-        if _class_before is not None and logging.getLoggerClass() in original:
-            logging.setLoggerClass(_class_before)
+        manager = logging.root.manager
+        if manager.loggerClass is _make_logger:
+            manager.loggerClass = _class_before
         _class_before = None
         for logger in _all_loggers():
             if type(logger) in original:
@@ -628,6 +681,24 @@ def getLogger(name: str | None = None) -> MetricLogger:
 def clear_level_caches() -> None:
     """Make every logger ask for its level anew; needed when runs open or close."""
     logging.root.setLevel(logging.root.level)
+
+
+def _make_logger(name: str) -> logging.Logger:
+    """Make a logger of the class that is set at the time, upgraded.
+
+    Stands in `manager.loggerClass`, so that a class that others set by `setLoggerClass`
+    after mlog (structlog's `LoggerFactory` does) is upgraded as well.
+    """
+    base = _class_before or logging.getLoggerClass()
+    if _is_upgradable(base):
+        base = _upgrade(base)
+    return base(name)
+
+
+def _is_upgradable(base: type[logging.Logger]) -> bool:
+    """Whether a class has none of the methods changed that MetricLogger overrides."""
+    stock = logging.RootLogger if issubclass(base, logging.RootLogger) else logging.Logger
+    return all(getattr(base, name) is getattr(stock, name) for name in _OVERRIDDEN)
 
 
 def _upgrade(base: type[logging.Logger]) -> type[logging.Logger]:

@@ -6,7 +6,9 @@ writing the line.
 """
 
 import logging
+import os
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from types import CodeType
@@ -32,15 +34,24 @@ STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
 }
 """Attributes of a record that are not the caller's own fields."""
 
-_OWN_ATTRIBUTES = 4
-"""How many attributes a lean record sets in its dictionary when it is made."""
-
 _FILLED = "pathname"
 """An attribute that a lean record has only once it is filled in."""
 
 _time_ns = time.time_ns
+_get_ident = threading.get_ident
+_main_ident = threading.main_thread().ident
 _stored = logging.LogRecord.__dict__["__dict__"].__get__
 """Read the real attribute dictionary of a record, past `LeanRecord.__dict__`."""
+
+
+def _find_main_thread() -> None:
+    """In a forked child the thread that forked is the main one."""
+    global _main_ident
+    _main_ident = threading.main_thread().ident
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_find_main_thread)
 
 
 class LeanRecord(logging.LogRecord):
@@ -54,6 +65,7 @@ class LeanRecord(logging.LogRecord):
 
     __slots__ = (
         "_lasti",
+        "_thread",
         "code",
         "given",
         "given_metric",
@@ -61,6 +73,9 @@ class LeanRecord(logging.LogRecord):
         "line",
         "time_ns",
     )
+
+    _own_attributes = 4
+    """How many attributes it sets in its dictionary when it is made."""
 
     exc_info = None
     exc_text = None
@@ -81,6 +96,7 @@ class LeanRecord(logging.LogRecord):
     ) -> None:
         """Store the parts; `code`, `lasti` and `lineno` tell where the call stands."""
         self.time_ns = _time_ns()
+        self._thread = None if _get_ident() == _main_ident else threading.current_thread()
         self.name = name
         self.levelno = level
         self.msg = msg  # typeshed: str; any object in fact
@@ -111,18 +127,11 @@ class LeanRecord(logging.LogRecord):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle as a plain record that needs no mlog to be read."""
-        whole = dict(self.__dict__)
-        whole["msg"] = self._shown()
-        return logging.makeLogRecord, (whole,)
+        return logging.makeLogRecord, (dict(self.__dict__),)
 
     def __reduce_ex__(self, protocol: Any, /) -> tuple[Any, ...]:
         """See `__reduce__`."""
         return self.__reduce__()
-
-    def getMessage(self) -> str:
-        """Return the message; metrics without one read `loss=0.3 step=3`."""
-        msg = str(self._shown())
-        return msg % self.args if self.args else msg
 
     @property
     def path(self) -> str:
@@ -133,9 +142,6 @@ class LeanRecord(logging.LogRecord):
     def function(self) -> str:
         """Name of the calling function."""
         return self.code.co_name
-
-    def _shown(self) -> object:
-        return self.msg
 
     def _fill(self) -> None:
         own = dict(_stored(self))
@@ -150,10 +156,22 @@ class LeanRecord(logging.LogRecord):
     def user_fields(self) -> Mapping[str, Any]:
         """Return the caller's own fields, with those that filters added later."""
         stored = _stored(self)
-        if len(stored) <= _OWN_ATTRIBUTES:
+        if len(stored) == self._own_attributes:
             return self.given or {}
         later = {k: v for k, v in stored.items() if k not in STANDARD}
         return {**(self.given or {}), **later}
+
+
+class _Text:
+    """Message of metrics that were given none: made when somebody reads it.
+
+    No data descriptor, so that a filter may set `record.msg`.
+    """
+
+    def __get__(self, record: Any, owner: Any = None) -> Any:
+        if record is None:
+            return ""
+        return metric_text(record.given_metric or {}, record.given_step)
 
 
 class LeanMetric(LeanRecord):
@@ -164,7 +182,8 @@ class LeanMetric(LeanRecord):
 
     __slots__ = ()
 
-    msg = ""
+    _own_attributes = 2
+    msg = _Text()
     args = ()
 
     def __init__(
@@ -179,6 +198,7 @@ class LeanMetric(LeanRecord):
     ) -> None:
         """Store the parts."""
         self.time_ns = _time_ns()
+        self._thread = None if _get_ident() == _main_ident else threading.current_thread()
         self.name = name
         self.levelno = level
         self.given_metric = metric
@@ -192,8 +212,6 @@ class LeanMetric(LeanRecord):
         """Line of the call."""
         return _line_at(self.code, self._lasti)
 
-    def _shown(self) -> object:
-        return metric_text(self.given_metric or {}, self.given_step)
 
 
 def _stock_record(lean: LeanRecord) -> logging.LogRecord:
@@ -208,6 +226,9 @@ def _stock_record(lean: LeanRecord) -> logging.LogRecord:
         stock.msecs = lean.time_ns // 1_000_000 % 1_000 + 0.0
     else:
         stock.msecs = int((created - int(created)) * 1_000) + 0.0
+    made_by = lean._thread or threading.main_thread()
+    if stock.thread is not None and stock.thread != made_by.ident:  # a MemoryHandler
+        stock.thread, stock.threadName = made_by.ident, made_by.name
     return stock
 
 

@@ -335,8 +335,9 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     place.mkdir()
     with image.open("wb") as file:
         file.truncate(16 << 20)
-    commands = [["mkfs.ext4", "-q", str(image)], ["mount", "-o", "loop", image, place]]
-    for command in commands:
+    make = ["mkfs.ext4", "-q", str(image)]
+    mount = ["mount", "-o", "loop", str(image), str(place)]
+    for command in (make, mount):
         try:
             subprocess.run(command, check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError) as exc:

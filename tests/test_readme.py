@@ -215,7 +215,10 @@ def test_console(block: Block, place: Path) -> None:
 
 
 def commands(text: str) -> tuple[list[str], str]:
-    """Return the commands of a console block, and the output it shows."""
+    """Return the commands of a console block, and the output it shows.
+
+    What is joined by && are several commands, as some are checked and others run.
+    """
     todo: list[str] = []
     shown: list[str] = []
     for line in text.splitlines():
@@ -225,7 +228,7 @@ def commands(text: str) -> tuple[list[str], str]:
             todo[-1] = todo[-1][:-1] + line.strip()
         else:
             shown.append(line + "\n")
-    return todo, "".join(shown)
+    return [c for line in todo for c in line.split(" && ")], "".join(shown)
 
 
 def is_setup(command: str) -> bool:
@@ -240,7 +243,7 @@ def check_setup(command: str) -> None:
         return
     project = tomllib.loads((REPO / "pyproject.toml").read_text("utf-8"))["project"]
     required = words[words.index("install") + 1 :]
-    for requirement in (word for word in required if word != "-e"):
+    for requirement in (word for word in required if word not in ("-e", "-q")):
         match = re.fullmatch(r"(\.|[\w-]+)(?:\[([\w,]+)\])?", requirement)
         assert match, f"not understood: {requirement}"
         assert match[1] in (".", project["name"])
@@ -294,8 +297,8 @@ class TestTheRules:
         assert blocks("<!-- not run -->\n```console\n```\n")[0].skip == ""
 
     def test_console_lines_are_commands_or_output(self) -> None:
-        text = "$ mlog ls \\\n    --all\na run\n$ .venv/bin/python x.py\n"
-        assert commands(text) == (["mlog ls --all", "python x.py"], "a run\n")
+        text = "$ mlog ls \\\n    --all\na run\n$ .venv/bin/python x.py && ls\n"
+        assert commands(text) == (["mlog ls --all", "python x.py", "ls"], "a run\n")
 
     def test_setup_names_declared_extras(self) -> None:
         check_setup("python3 -m venv .venv")

@@ -46,6 +46,7 @@ class _Exiting:
             _exiting = None
 
 
+_CHILD_MAINS = ("multiprocessing.popen_fork", "multiprocessing.forkserver")
 _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
 _open: list[Endable] = []
@@ -192,7 +193,26 @@ def _verdict() -> tuple[str, object]:
         return "Failed", error
     if isinstance(_exiting, _Code) and _exiting.is_failure:
         return "Failed", f"exit status {_exiting.value}"
-    return "Completed", None
+    code = _child_code()
+    return ("Failed", f"exit status {code}") if code else ("Completed", None)
+
+
+def _child_code() -> int:
+    """Return what a multiprocessing child exits with, having done its work.
+
+    Since Python 3.13 the exception is gone by then, and the frame that calls exit
+    handlers knows the code alone; 0 in any other process.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_globals.get("__name__")
+        if name == "multiprocessing.process":  # still at work: `sys.exc_info` tells
+            return 0
+        if name in _CHILD_MAINS:
+            code = frame.f_locals.get("code")
+            return code if isinstance(code, int) else 0
+        frame = frame.f_back
+    return 0
 
 
 def _has_frames() -> bool:

@@ -36,7 +36,7 @@ FORMAT = 1
 _LOW_BYTES = 1 << 30
 _LOW_SHARE = 0.02
 _MAX_REASONS = 20
-_TAIL = 4 << 20
+_MARGIN = 4 << 20
 _ENTRY = b'{"ts":"'  # inside a JSON text its quotes would be escaped
 _SEQ = re.compile(rb'\{"ts":"[^"]*","seq":(\d+),')
 
@@ -162,8 +162,9 @@ class Writer:
         self._lock_file: OpenFile | None = None
         self._times = _Times()
         self._starting = False
-        self._cut_off = False
+        self._cut_off: dict[Stream, tuple[str, int]] | None = None
         self._named = -1
+        self._has_dropped = False
         self.made: dict[Stream, list[str]] = {"logs": [], "metrics": [], "events": []}
         share = self.options.max_log_bytes // (4 * self.place.world_size)
         self.logs = self._segment(
@@ -258,7 +259,11 @@ class Writer:
 
         Whether the call had taken a number is then found out from the files.
         """
-        self._cut_off = True
+        if self._cut_off is None:
+            self._cut_off = {
+                stream: (self.made[stream][-1] if self.made[stream] else "", seg.size)
+                for stream, seg in self._streams.items()
+            }
 
     @property
     def lost(self) -> int:
@@ -416,9 +421,9 @@ class Writer:
 
     def _tell_losses(self, _: float = 0.0) -> None:
         """Write one `run.dropped` for each reason, once the disk takes entries again."""
-        if self._cut_off:
-            self._cut_off = False
-            self._find_cut_off()
+        places, self._cut_off = self._cut_off, None
+        if places is not None:
+            self._find_cut_off(places)
         with self._lock:
             losses, self._losses = self._losses, {}
         for reason, loss in losses.items():
@@ -433,18 +438,20 @@ class Writer:
                     kept = self._losses.setdefault(reason, _Loss())
                     kept.add(loss.count, loss.first, loss.last)
 
-    def _find_cut_off(self) -> None:
-        """Count the latest numbers that are in no file as lost.
+    def _find_cut_off(self, places: dict[Stream, tuple[str, int]]) -> None:
+        """Count the numbers that are in no file since a call was cut off as lost.
 
         Some of other threads may be among them that are just being written: a number
         that is named and there is no contradiction.
+
+        Args:
+            places: Active segment of each stream, and its size, when it happened.
         """
         seq = self.take()
         self._write_as(seq, "events", event_fields("run.heartbeat", {}))
-        found: set[int] = {seq}
-        since = self._named + 1
-        for names in self.made.values():
-            numbers, are_all = self._latest_numbers(names)
+        found, since = {seq}, self._named + 1
+        for stream, (name, size) in places.items():
+            numbers, are_all = self._numbers_since(self.made[stream], name, size)
             found |= numbers
             if not are_all:
                 since = max(since, min(numbers, default=seq))
@@ -452,20 +459,23 @@ class Writer:
         if missing:
             self.lose("interrupted", missing[0], missing[-1], len(missing))
 
-    def _latest_numbers(self, names: list[str]) -> tuple[set[int], bool]:
-        """Return the numbers at the end of a stream, and whether these are all."""
+    def _numbers_since(
+        self, names: list[str], name: str, size: int
+    ) -> tuple[set[int], bool]:
+        """Return the numbers from somewhat before a place on, and if these are all."""
         found: set[int] = set()
-        room = _TAIL
-        for name in reversed(names):
-            size = self.folder.size(name)
+        at, offset = names.index(name) if name in names else 0, size - _MARGIN
+        while at > 0 and offset < 0:
+            at -= 1
+            offset += self.folder.size(names[at])
+        are_all = at == 0 and offset <= 0 and not self._has_dropped
+        for later in names[at:]:
             try:
-                found.update(_numbers_in(self.folder.path / name, size - room))
-            except OSError:
-                return found, False
-            room -= size
-            if room < 0:
-                return found, False
-        return found, True
+                found.update(_numbers_in(self.folder.path / later, offset))
+            except OSError:  # somebody removed it
+                are_all = False
+            offset = 0
+        return found, are_all
 
     def _sync_when_due(self, now: float) -> None:
         interval = self.options.fsync_interval
@@ -512,6 +522,7 @@ class Writer:
         sizes = self._log_sizes()
         while sum(sizes.values()) > self.options.max_log_bytes and len(old) > 1:
             name = old.pop(0)
+            self._has_dropped = True
             sizes.pop(name, None)
             gone = _Loss()
             try:

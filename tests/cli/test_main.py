@@ -48,7 +48,7 @@ def test_a_wrong_call_is_code_2(mlog: Mlog, args: list[str]) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX shells")
 def test_a_closed_output_is_one_line(start: Child) -> None:
-    code = "import os, sys; os.close(1); os.execv(sys.executable, sys.argv)"
+    code = "import os, sys; os.close(1); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
     child = start("-c", code, "-m", "mlog", "path")
     assert child.communicate() == (b"", b"mlog: standard output is closed\n")
     assert child.returncode == 1

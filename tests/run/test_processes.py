@@ -92,10 +92,9 @@ def test_threads_that_log_lines_and_metrics_share_the_numbers(
 run = mlog.start_run("e", run_id="r")
 def work(thread):
     for step in range(200):
-        log.warning("line %d", step)
+        log.info("line %d", step)
         run.log("x", step, step=step)
         run.tag(f"t{thread}", step)
-logging.lastResort = None
 threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
 for t in threads: t.start()
 for t in threads: t.join()
@@ -276,7 +275,7 @@ def test_a_multiprocessing_child_that_fails_says_so(
     code = f"""
 def work():
     log.info("about to fail")
-    sys.stderr = open(os.devnull, "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     raise ValueError("boom")
 if __name__ == "__main__":
     context = multiprocessing.get_context({method!r})
@@ -490,18 +489,18 @@ with mlog.start_run("e", **eval(os.environ.get("OPTIONS", "{}"))) as run:
     run.log("loss", 1.0 + rank, step=0)
     if rank == int(os.environ.get("FAILS", "-1")):
         raise ValueError("boom")
-print(run.path, run.rank)
+os.write(1, f"{run.path} {run.rank}\n".encode())
 """
 
 LAUNCHER = """
 import os, subprocess, sys
 procs = []
-for rank in range(int(sys.argv[2])):
+for rank in reversed(range(int(sys.argv[2]))):
     env = dict(os.environ, RANK=str(rank), WORLD_SIZE=sys.argv[2])
     command = [sys.executable, "-W", "error", "-c", sys.argv[1]]
     procs.append(subprocess.Popen(command, env=env))
-    if "IN_TURN" in os.environ or rank: procs[-1].wait()
-for proc in procs[::-1]: proc.wait()
+    if "FAILS" in os.environ: procs[-1].wait()  # rank 0 ends last, as it does in a job
+for proc in procs: proc.wait()
 """
 
 
