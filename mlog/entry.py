@@ -537,19 +537,32 @@ def encode(entry: Mapping[str, Any]) -> bytes:
 def halves(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Split a metric entry of several names in two, which lose nothing together.
 
-    Yields nothing where there is at most one name.
+    Message, fields and the like stay with the first. Yields nothing where there is at
+    most one name.
     """
     names = [*entry.get("metric", ()), *entry.get("value", ())]
     middle = len(names) // 2
-    for part in (names[:middle], names[middle:]) if middle else ():
-        half = dict(entry)
-        for key in ("metric", "value"):
-            if key in entry:
-                kept = {n: entry[key][n] for n in part if n in entry[key]}
-                half[key] = kept
-                if not kept:
-                    del half[key]
-        yield half
+    if not middle:
+        return
+    yield _with_names(entry, set(names[:middle]))
+    rest = {key: entry[key] for key in _OF_EVERY_PART if key in entry}
+    yield _with_names(rest, set(names[middle:]))
+
+
+_OF_EVERY_PART = (
+    *("ts", "seq", "level", "logger", "step", "metric", "value", "thread", "task"),
+)
+
+
+def _with_names(entry: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    """Return the entry with these metrics and values only."""
+    part: dict[str, Any] = {}
+    for key, value in entry.items():
+        if key in ("metric", "value"):
+            value = {name: v for name, v in value.items() if name in names}
+        if value or key not in ("metric", "value"):
+            part[key] = value
+    return part
 
 
 def shrink(entry: dict[str, Any], size: int) -> dict[str, Any]:

@@ -257,16 +257,16 @@ class MetricLogger(logging.Logger):
             run = active()
             if run is not None and run.receive_metric(self.name, level, metric, step):
                 if self._passes(level) and self._is_heard(level):
-                    record = self._record(level, msg, args, metric, step, _get_frame(2))
+                    record = self._record(level, msg, args, metric, step, _caller())
                     super().handle(record)
                 elif always:
-                    record = self._record(level, msg, args, metric, step, _get_frame(2))
+                    record = self._record(level, msg, args, metric, step, _caller())
                     self._show_always(record)
                 return
         if metric is not None and not _is_mapping(metric):
-            self._log_odd_metric(level, msg, args, metric, step, _get_frame(2))
+            self._log_odd_metric(level, msg, args, metric, step, _caller())
             return
-        record = self._record(level, msg, args, metric, step, _get_frame(2))
+        record = self._record(level, msg, args, metric, step, _caller())
         if not self._dispatch(record, level) and metric is not None:
             _warn_of_no_run()
 
@@ -297,7 +297,7 @@ class MetricLogger(logging.Logger):
             return
         record: logging.LogRecord
         if not known and self._is_stock():
-            frame = _get_frame(2)
+            frame = _caller()
             record = _lean(self.name, level, msg, args, metric, step, extra, frame)
         else:
             known["stacklevel"] = known.get("stacklevel", 1) + 2
@@ -481,6 +481,14 @@ class MetricLogger(logging.Logger):
 
 class MetricRootLogger(MetricLogger, logging.RootLogger):
     """The root logger, upgraded."""
+
+
+def _caller() -> FrameType:
+    """Return the frame that called a level method, two calls above this one's caller."""
+    try:
+        return _get_frame(3)
+    except ValueError:  # called by the interpreter itself, by `atexit` for example
+        return _get_frame(2)
 
 
 def _lean(

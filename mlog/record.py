@@ -38,6 +38,7 @@ _FILLED = "pathname"
 """An attribute that a lean record has only once it is filled in."""
 
 _time_ns = time.time_ns
+_modules = sys.modules
 _get_ident = threading.get_ident
 _main_ident = threading.main_thread().ident
 _stored = logging.LogRecord.__dict__["__dict__"].__get__
@@ -65,7 +66,7 @@ class LeanRecord(logging.LogRecord):
 
     __slots__ = (
         "_lasti",
-        "_thread",
+        "_made_by",
         "code",
         "given",
         "given_metric",
@@ -96,7 +97,8 @@ class LeanRecord(logging.LogRecord):
     ) -> None:
         """Store the parts; `code`, `lasti` and `lineno` tell where the call stands."""
         self.time_ns = _time_ns()
-        self._thread = None if _get_ident() == _main_ident else threading.current_thread()
+        elsewhere = _get_ident() != _main_ident or "asyncio" in _modules
+        self._made_by = _thread_and_task() if elsewhere else None
         self.name = name
         self.levelno = level
         self.msg = msg  # typeshed: str; any object in fact
@@ -198,7 +200,8 @@ class LeanMetric(LeanRecord):
     ) -> None:
         """Store the parts."""
         self.time_ns = _time_ns()
-        self._thread = None if _get_ident() == _main_ident else threading.current_thread()
+        elsewhere = _get_ident() != _main_ident or "asyncio" in _modules
+        self._made_by = _thread_and_task() if elsewhere else None
         self.name = name
         self.levelno = level
         self.given_metric = metric
@@ -226,10 +229,27 @@ def _stock_record(lean: LeanRecord) -> logging.LogRecord:
         stock.msecs = lean.time_ns // 1_000_000 % 1_000 + 0.0
     else:
         stock.msecs = int((created - int(created)) * 1_000) + 0.0
-    made_by = lean._thread or threading.main_thread()
-    if stock.thread is not None and stock.thread != made_by.ident:  # a MemoryHandler
-        stock.thread, stock.threadName = made_by.ident, made_by.name
+    # Whoever reads it first, a MemoryHandler for one, may do so anywhere.
+    thread, task = lean._made_by or (threading.main_thread(), None)
+    if stock.thread is not None:
+        stock.thread, stock.threadName = thread.ident, thread.name
+    if sys.version_info >= (3, 12):
+        stock.taskName = task
     return stock
+
+
+def _thread_and_task() -> tuple[threading.Thread, str | None]:
+    """Return the calling thread, and the name of its task as `logging` stores it."""
+    thread = threading.current_thread()
+    asyncio = _modules.get("asyncio")
+    if asyncio is None or not getattr(logging, "logAsyncioTasks", False):
+        return thread, None
+    try:
+        loop = asyncio._get_running_loop()
+        task = asyncio.current_task(loop) if loop is not None else None
+        return thread, task.get_name() if task is not None else None
+    except Exception:  # half imported, or a foreign loop
+        return thread, None
 
 
 def _line_at(code: CodeType, lasti: int) -> int:

@@ -20,7 +20,6 @@ import orjson
 from mlog import context
 from mlog.entry import exception_type, stamp
 from mlog.errors import be_strict, warn_once
-from mlog.layout import SegmentName
 from mlog.logger import clear_level_caches
 from mlog.record import LeanMetric
 from mlog.run import exits
@@ -286,7 +285,7 @@ class Run:
         recorder = self._recorder
         assert recorder is not None
         writer = recorder.writer
-        self._summary = Summary(writer.folder.path, [])
+        self._summary = Summary(writer.folder.path, writer.made["metrics"])
         if announce:
             writer.start()
             writer.event("run.start", facts)
@@ -354,7 +353,10 @@ class Run:
             return
         if extra is None and recorder.receive_metric(_LOGGER, _LEVEL, metrics, step):
             return
-        frame = sys._getframe(2)
+        try:
+            frame = sys._getframe(2)
+        except ValueError:  # called by the interpreter itself, by `atexit` for example
+            frame = sys._getframe(1)
         code, offset = frame.f_code, frame.f_lasti
         record = LeanMetric(_LOGGER, _LEVEL, metrics, step, extra, code, offset)
         recorder.receive(record, False)
@@ -436,10 +438,6 @@ class Run:
         recorder, summary = self._recorder, self._summary
         if recorder is None or summary is None:
             return
-        writer = recorder.writer
-        count = writer.metrics.number + 1 if writer.metrics.size else 0
-        for number in range(len(summary.names), count):
-            summary.names.append(SegmentName("metrics", writer.name, number).filename)
         try:
             summary.catch_up(max_bytes)
         except OSError:  # removed by somebody: a summary is only a convenience
@@ -522,6 +520,7 @@ def _deactivate(receiver: context.Receiver) -> None:
     context.remove_receiver(receiver)
     if context.scope().run is receiver:
         context.set_receiver(receiver.outer)
+    _runs.pop(receiver, None)  # it would keep itself alive: the run holds its key
     clear_level_caches()
 
 

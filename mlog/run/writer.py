@@ -224,7 +224,7 @@ class Writer:
                     line = encode(shrink(entry, len(line)))
                     break
                 entry, rest = two
-                parts.append(_without_words(rest))
+                parts.append(rest)
                 line = encode(entry)
             self._streams[stream].append(line)
         except Exception as exc:  # the number is taken and has to be accounted for
@@ -537,12 +537,6 @@ class Writer:
     def _log_sizes(self) -> dict[str, int]:
         names = [n for n in self.folder.names() if n.startswith("logs")]
         return {n: self.folder.size(n) for n in names if parse_segment(n)}
-
-
-def _without_words(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return what is split off an entry; the words stay with the first part."""
-    kept = ("ts", "seq", "level", "logger", "step", "metric", "value", "thread", "task")
-    return {key: entry[key] for key in kept if key in entry}
 
 
 def _reason(error: Exception) -> str:
