@@ -20,17 +20,10 @@ from typing import Any, Protocol
 import orjson
 
 from mlog.context import Scope
+from mlog.plain import MAX_TEXT, clean_text, cut_text, safe_str, to_json
 from mlog.record import STANDARD, LeanRecord, MetricText, metric_of
 from mlog.types import Stream
-from mlog.values import (
-    MAX_TEXT,
-    clean_text,
-    cut_text,
-    safe_str,
-    split_metric,
-    step_of,
-    to_json,
-)
+from mlog.values import split_metric, step_of
 
 __all__ = [
     "MAX_LINE",

@@ -16,7 +16,7 @@ import traceback
 import weakref
 from collections.abc import Mapping
 from types import FrameType, TracebackType
-from typing import Any, TypeAlias, TypeGuard, cast
+from typing import Any, TypeAlias, cast
 
 from mlog.context import active, receivers
 from mlog.errors import warn_once
@@ -214,8 +214,8 @@ class MetricLogger(logging.Logger):
         As with a stock logger, whoever calls this has decided about the level.
         """
         run = active()
-        if run is not None:
-            run.receive(record, True)
+        if run is not None and not self._is_silenced(record):
+            run.receive(record, not self.disabled)
         super().handle(record)
 
     def _log(
@@ -238,6 +238,8 @@ class MetricLogger(logging.Logger):
         record = self._make(
             level, msg, args, extra, {**kwargs, **given, "stacklevel": stacklevel + 1}
         )
+        if self._is_silenced(record):
+            return
         names = _get_frame(1).f_code.co_names
         asked = bool(receivers()) and not _ASKS_FOR_LEVEL.isdisjoint(names)
         self._dispatch(record, level, asked)
@@ -390,17 +392,15 @@ class MetricLogger(logging.Logger):
             return found
         # One of another library, which may not count mlog's frames by stacklevel, or,
         # like structlog's, count its own frames that it would have left out.
-        frame: FrameType | None = _get_frame(1)
-        while frame is not None and frame.f_code.co_filename in _INTERNAL:
+        frame = _get_frame(1)
+        while frame.f_code.co_filename in _INTERNAL and frame.f_back is not None:
             stacklevel -= frame.f_code.co_filename == _THIS_FILE
             frame = frame.f_back
         if not (found[0] == _THIS_FILE or _is_structlog(frame)):
             return found
-        while _is_structlog(frame) or (frame is not None and stacklevel > 1):
+        while frame.f_back is not None and (_is_structlog(frame) or stacklevel > 1):
             stacklevel -= not _is_structlog(frame)
             frame = frame.f_back
-        if frame is None:
-            return unknown
         code = frame.f_code
         stack = None
         if stack_info:
@@ -443,6 +443,10 @@ class MetricLogger(logging.Logger):
             passes = self.manager.disable < level and level >= own
             self._cache[key] = passes  # type: ignore[attr-defined]
         return passes  # type: ignore[no-any-return]
+
+    def _is_silenced(self, record: logging.LogRecord) -> bool:
+        """Whether nobody gets a finished record, because the logger is disabled."""
+        return self.disabled and metric_of(record) is None
 
     def _is_heard(self, level: int) -> bool:
         """Whether the stock path leads to anybody but handlers that send to the run."""
@@ -522,10 +526,8 @@ def _is_mapping(value: object) -> bool:
     return kind is dict or (kind not in _NO_MAPPING and isinstance(value, Mapping))
 
 
-def _is_structlog(frame: FrameType | None) -> TypeGuard[FrameType]:
+def _is_structlog(frame: FrameType) -> bool:
     """Whether a frame is one of structlog, whose `findCaller` leaves them out."""
-    if frame is None:
-        return False
     name = frame.f_globals.get("__name__")
     return isinstance(name, str) and name.partition(".")[0] == "structlog"
 
@@ -601,10 +603,11 @@ def _warn_of_no_run() -> None:
 
 # --- installing ------------------------------------------------------------------------
 
-_OVERRIDDEN = vars(MetricLogger).keys() & vars(logging.Logger).keys() - {
-    "__doc__",
-    "__module__",
-}
+_OVERRIDDEN = frozenset(
+    name
+    for name, value in vars(MetricLogger).items()
+    if callable(value) and name in vars(logging.Logger)
+)
 _lock = threading.RLock()
 _installs = 0
 _class_before: Any = None

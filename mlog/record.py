@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from types import CodeType
 from typing import Any
 
-from mlog.values import safe_str
+from mlog.plain import safe_str
 
 __all__ = [
     "STANDARD",
@@ -263,6 +263,14 @@ class MetricText(str):
     """A message made of metrics for the eyes of other handlers; not part of an entry."""
 
     __slots__ = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as a plain text, which needs no mlog to be read."""
+        return str, (str(self),)
+
+    def __deepcopy__(self, memo: Any) -> "MetricText":
+        """Stay what it is: texts do not change."""
+        return self
 
 
 def metric_text(metric: Mapping[Any, Any], step: object = None) -> MetricText:

@@ -29,9 +29,9 @@ from mlog.entry import (
     stamp,
     text_line,
 )
+from mlog.plain import MAX_TEXT
 from mlog.record import LeanMetric, LeanRecord
 from mlog.redaction import Redactor
-from mlog.values import MAX_TEXT
 from tests.helpers import Entry
 
 EMPTY = Scope()

@@ -18,6 +18,7 @@ PACKAGE = REPO / "mlog"
 LAYOUT = """
 errors
 types
+plain
 values layout redaction
 context
 record

@@ -509,3 +509,172 @@ def test_other_handlers_print_what_they_would_without(
         body += "flush()\n"
     thorough = name in ("nothing", "every field", "levels, low")
     assert_same(tmp_path, body, MORE_PRESENCES if thorough else PRESENCES)
+
+
+def test_unwritable_lines_are_reported_as_without(tmp_path: Path) -> None:
+    """`logging` tells about wrong arguments; only mlog's frames are more."""
+    config = "logging.basicConfig(stream=sys.stdout, level=1)\n"
+    body = f"{config}{CALLS}\nfaults(log)\n"
+    found = outputs(tmp_path, body)
+
+    def told(child: CompletedProcess[str]) -> list[str]:
+        kept = ("---", "Message:", "Arguments:", "TypeError", "RuntimeError")
+        return [line for line in child.stderr.splitlines() if line.startswith(kept)]
+
+    control = found.pop("control")
+    assert len(told(control)) == 12
+    for mode, child in found.items():
+        assert told(child) == told(control), mode
+        assert child.stdout == control.stdout, mode
+
+
+def test_a_buffered_record_is_of_its_own_task_and_thread(tmp_path: Path) -> None:
+    """A handler may keep records and show them later, on another thread."""
+    name = "memory, flushed elsewhere"
+    body = f"{CONFIGURATIONS[name]}{CALLS}\ntasks(log)\nthreads(log)\nflush()\n"
+    control = assert_same(tmp_path, body, ("before",))
+    assert "worker-x" in control.stdout
+    assert "flusher" not in control.stdout
+
+
+def test_a_program_of_several_configurations(tmp_path: Path) -> None:
+    """Levels change on the way: what `logging` remembers of them is never stale."""
+    assert_same(
+        tmp_path,
+        """
+logging.basicConfig(stream=sys.stdout, format=FORMAT)
+log = logging.getLogger("prog")
+child = logging.getLogger("prog.child")
+tap("after")
+def speak():
+    for each in (logging.root, log, child):
+        each.debug("debug")
+        each.info("info")
+        each.warning("warning")
+speak()
+logging.root.setLevel(logging.DEBUG)
+speak()
+log.setLevel(logging.ERROR)
+speak()
+child.setLevel(logging.DEBUG)
+speak()
+logging.disable(logging.INFO)
+speak()
+logging.disable(logging.NOTSET)
+speak()
+logging.config.dictConfig({"version": 1, "root": {"level": "CRITICAL"}})
+speak()
+log.disabled = child.disabled = False
+child.propagate = False
+speak()
+logging.shutdown()
+speak()
+""",
+    )
+
+
+def test_a_socket_receiver_shows_records_below_the_level(tmp_path: Path) -> None:
+    """`logger.handle` is not filtered by level (the logging cookbook's receiver)."""
+    control = assert_same(
+        tmp_path,
+        """
+logging.basicConfig(stream=sys.stdout, level=logging.ERROR)
+tap("after")
+sender = logging.handlers.SocketHandler("localhost", 9)
+record = logging.LogRecord("far", logging.DEBUG, "far.py", 1, "from %s", ("afar",), None)
+sent = sender.makePickle(record)[4:]
+record = logging.makeLogRecord(pickle.loads(sent))
+logging.getLogger(record.name).handle(record)
+""",
+    )
+    assert control.stdout == "DEBUG:far:from afar\n"
+
+
+# --- inside one process ----------------------------------------------------------------
+
+
+@pytest.fixture
+def run(run_dir: Path) -> mlog.Run:
+    return mlog.start_run("transparency")
+
+
+def test_caplog_sees_metrics(run: mlog.Run, caplog: pytest.LogCaptureFixture) -> None:
+    logger = mlog.getLogger("seen")
+    logger.setLevel(logging.INFO)
+    logger.info(metric={"loss": 0.3}, step=3)
+    logger.info("epoch %d", 3, metric={"loss": 0.25})
+    logger.debug("not seen: the level")
+    assert caplog.messages == ["loss=0.3 step=3", "epoch 3"]
+    assert caplog.records[0].__dict__["metric"] == {"loss": 0.3}
+
+
+def test_caplog_sees_what_the_levels_let_pass(
+    run: mlog.Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A run that wants DEBUG lowers nobody's level; `caplog.at_level` still does."""
+    logger = logging.getLogger("seen")
+    logger.info("below root's level")
+    with caplog.at_level(logging.DEBUG):
+        logger.debug("let pass")
+    logger.debug("below again")
+    assert caplog.messages == ["let pass"]
+
+
+def test_assert_logs_sees_metrics(run: mlog.Run) -> None:
+    logger, case = mlog.getLogger("seen"), unittest.TestCase()
+    with case.assertLogs("seen", "INFO") as caught:
+        logger.info(metric={"loss": 0.3}, step=3)
+        logger.debug("not seen")
+    assert caught.output == ["INFO:seen:loss=0.3 step=3"]
+    with case.assertNoLogs("seen", "ERROR"):
+        logger.info(metric={"loss": 0.3}, step=3)
+
+
+def test_queue_handlers_hand_metrics_on(run: mlog.Run) -> None:
+    """What comes out of the queue is complete, also of a message-less metric."""
+    lines: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+    logger = mlog.getLogger("queued")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(logging.handlers.QueueHandler(lines))
+    logger.info(metric={"loss": 0.3}, step=3)
+    record = pickle.loads(pickle.dumps(lines.get_nowait()))
+    assert type(record) is logging.LogRecord
+    assert record.getMessage() == "loss=0.3 step=3"
+    assert (record.metric, record.step) == ({"loss": 0.3}, 3)
+    assert (record.funcName, record.filename) == (
+        "test_queue_handlers_hand_metrics_on",
+        "test_transparency.py",
+    )
+    assert record.threadName == threading.current_thread().name
+    assert record.process == os.getpid()
+
+
+def test_a_record_handed_on_by_a_queue_is_not_taken_twice(run: mlog.Run) -> None:
+    """The tap has shown it to the run; the listener's `RunHandler` leaves it alone."""
+    lines: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+    logger = mlog.getLogger("queued")
+    logger.addHandler(logging.handlers.QueueHandler(lines))
+    listener = logging.handlers.QueueListener(lines, mlog.RunHandler())
+    listener.start()
+    logger.warning("once")
+    logger.warning("with a metric", metric={"a": 1})
+    listener.stop()
+    assert run.path is not None
+    assert [e["msg"] for e in entries(run.path, "logs")] == ["once"]
+    assert len(entries(run.path, "metrics")) == 1
+
+
+def test_no_level_and_no_handler_is_changed(run: mlog.Run) -> None:
+    assert logging.root.level == logging.WARNING
+    assert not any(type(h).__module__.startswith("mlog") for h in logging.root.handlers)
+    assert logging.getLogRecordFactory() is logging.LogRecord
+    assert logging.getLoggerClass() is logging.Logger
+    assert logging.getLogger("new").level == logging.NOTSET
+
+
+def test_loggers_can_be_pickled_and_copied(run: mlog.Run) -> None:
+    for logger in (logging.getLogger("kept"), logging.getLogger()):
+        assert pickle.loads(pickle.dumps(logger)) is logger
+        assert copy.deepcopy(logger) is logger
+    assert logging.getLogger("kept.child").parent is logging.getLogger("kept")
+    assert logging.getLogger("kept").getChild("child").name == "kept.child"

@@ -201,7 +201,7 @@ def _not_found(ref: str, runs: list[Path], root: Path, experiment: str | None) -
         return f"no run {ref!r}: only {len(runs)} in {where}"
     close = _closest(ref, runs)
     offer = f"; did you mean {_listed(close)}?" if close else ""
-    return f"no run {ref!r} in {where}{offer}; `mlog ls` lists the runs there"
+    return f"no run {ref!r} in {where}{offer}; `mlog path` prints the newest"
 
 
 def _closest(ref: str, runs: list[Path]) -> list[str]:

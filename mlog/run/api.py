@@ -21,6 +21,7 @@ from mlog import context
 from mlog.entry import exception_type, stamp
 from mlog.errors import be_strict, warn_once
 from mlog.logger import clear_level_caches
+from mlog.plain import safe_str, to_json
 from mlog.record import LeanMetric
 from mlog.run import exits
 from mlog.run.keeper import keeper
@@ -28,7 +29,6 @@ from mlog.run.recorder import Recorder, Silent
 from mlog.run.status import failed_writers
 from mlog.run.summary import Summary
 from mlog.types import Metrics
-from mlog.values import safe_str, to_json
 
 __all__ = ["Run", "current_run"]
 
@@ -444,7 +444,7 @@ class Run:
             return
 
     def _write_json(self, end: Mapping[str, Any] | None = None) -> None:
-        """Write `run.json`, from which people and `mlog ls` read the run fast."""
+        """Write `run.json`, from which people read a run fast."""
         self._stale = False
         recorder = self._recorder
         assert recorder is not None

@@ -43,6 +43,7 @@ class RunHandler(logging.Handler):
             ValueError, TypeError: `level` is wrong, or there is no such option.
         """
         super().__init__()
+        self._lowest = logging.NOTSET
         unknown = options.keys() - (start_run.__kwdefaults__ or {}).keys()
         if unknown:
             raise TypeError(f"start_run has no argument {', '.join(sorted(unknown))}")
@@ -60,10 +61,14 @@ class RunHandler(logging.Handler):
         return self._pending.open()
 
     def setLevel(self, level: int | str) -> None:
-        """Take lines from this level on, instead of "auto"."""
-        super().setLevel(level)
+        """Take lines from this level on, instead of "auto".
+
+        `handler.level` never shows more than INFO, or `logging` would hold back metrics.
+        """
+        self._lowest = number = level_number(level)
+        super().setLevel(min(number, logging.INFO))
         if hasattr(self, "_pending"):  # not from Handler.__init__
-            self._options["level"] = number = level_number(level)
+            self._options["level"] = number
             self._pending.set_rule(LevelRule(number))
             clear_level_caches()
 
@@ -76,7 +81,7 @@ class RunHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record to the active run; never raises an Exception."""
         certain = metric_of(record) is not None and record.levelno >= logging.INFO
-        if record.levelno < self.level and not certain:
+        if record.levelno < self._lowest and not certain:
             return
         run = context.active()
         if run is not None:

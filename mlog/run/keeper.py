@@ -75,7 +75,8 @@ class Keeper:
             return
         self._wake.set()
         if thread is not threading.current_thread():
-            thread.join(timeout=2.0)
+            with contextlib.suppress(RuntimeError):  # it is just being started, and
+                thread.join(timeout=2.0)  # will see that it is to stop
 
     def before_fork(self) -> None:
         """Stop the thread, and let the next entry of each run start it again."""

@@ -489,7 +489,7 @@ with mlog.start_run("e", **eval(os.environ.get("OPTIONS", "{}"))) as run:
     run.log("loss", 1.0 + rank, step=0)
     if rank == int(os.environ.get("FAILS", "-1")):
         raise ValueError("boom")
-os.write(1, f"{run.path} {run.rank}\n".encode())
+os.write(1, f"{run.path} {run.rank}\\n".encode())
 """
 
 LAUNCHER = """
