@@ -15,7 +15,8 @@ from mlog.errors import (
     RunNotFoundError,
     UnsafePathError,
 )
-from mlog.logger import MetricLogger, getLogger, install, uninstall
+from mlog.logger import MetricLogger
+from mlog.tap import getLogger, install, uninstall
 
 if TYPE_CHECKING:
     from mlog.config import ConsoleHandler, basicConfig

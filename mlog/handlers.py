@@ -12,9 +12,10 @@ from typing import Any
 from mlog.entry import has_nonfinite
 from mlog.folder import GROUP, PRIVATE, OpenFile, append_to
 from mlog.formatters import EntryFormatter
-from mlog.logger import always, ensure_installed
+from mlog.logger import always
 from mlog.record import metric_of
 from mlog.segments import Segment
+from mlog.tap import ensure_installed
 from mlog.types import Mode
 
 __all__ = ["FlightRecorderHandler", "JSONLHandler"]

@@ -1,8 +1,7 @@
-"""The tap: loggers that take `metric=` and `step=` and show every record to the run.
+"""Loggers that take `metric=` and `step=` and show every record to the run.
 
-`install` upgrades the process's loggers in place, so that loggers made before and
-after take part and no handler is needed on root. For everybody else nothing changes:
-a record goes on to the stock path exactly if it would have gone there without mlog.
+For everybody else nothing changes: a record goes on to the stock path exactly if it
+would have gone there without mlog. `mlog.tap` gives the process's loggers this class.
 
 What `MetricLogger` overrides, and why: the level methods (keywords, optional message),
 `getEffectiveLevel` (an open run may want more than the program's levels let pass;
@@ -11,29 +10,18 @@ What `MetricLogger` overrides, and why: the level methods (keywords, optional me
 
 import logging
 import sys
-import threading
 import traceback
 import weakref
 from collections.abc import Mapping
 from types import FrameType, TracebackType
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 from mlog.context import active, receivers
 from mlog.errors import warn_once
 from mlog.record import LeanMetric, LeanRecord, metric_of, metric_text
 from mlog.types import Metrics
 
-__all__ = [
-    "MetricLogger",
-    "always",
-    "clear_level_caches",
-    "ensure_installed",
-    "getLogger",
-    "install",
-    "is_installed",
-    "to_run",
-    "uninstall",
-]
+__all__ = ["MetricLogger", "MetricRootLogger", "always", "to_run"]
 
 DEBUG, INFO, WARNING = logging.DEBUG, logging.INFO, logging.WARNING
 ERROR, CRITICAL = logging.ERROR, logging.CRITICAL
@@ -325,7 +313,9 @@ class MetricLogger(logging.Logger):
         if self._is_stock():
             record = _lean(self.name, level, msg, args, None, step, extra, frame)
         else:
-            record = self._make(level, msg, args, extra, {"stacklevel": 4, "step": step})
+            record = self._make(
+                level, msg, args, extra, {"stacklevel": 4, "step": step}
+            )
         self._dispatch(record, level)
 
     def _record(
@@ -599,128 +589,3 @@ def _warn_of_no_run() -> None:
         "open one with mlog.start_run() or logging.basicConfig(handlers=[mlog.RunHandler()])"
     )
     warn_once("no run", text)
-
-
-# --- installing ------------------------------------------------------------------------
-
-_OVERRIDDEN = frozenset(
-    name
-    for name, value in vars(MetricLogger).items()
-    if callable(value) and name in vars(logging.Logger)
-)
-_lock = threading.RLock()
-_installs = 0
-_class_before: Any = None
-"""What `manager.loggerClass` was: None unless somebody set it."""
-
-_upgraded: dict[type[logging.Logger], type[logging.Logger]] = {
-    logging.Logger: MetricLogger,
-    logging.RootLogger: MetricRootLogger,
-}
-
-
-def install() -> None:
-    """Upgrade the process's loggers so that they take `metric=` and `step=`.
-
-    Every object of mlog that needs this does it itself. Calls are counted: as many
-    `uninstall` undo it. Loggers of a foreign class with level methods of its own stay
-    as they are (records of theirs reach a run through a `RunHandler`). What
-    `logging.getLoggerClass` says does not change. Safe from any thread.
-    """
-    global _installs, _class_before
-    with _lock:
-        _installs += 1
-        if _installs > 1:
-            return
-        manager = logging.root.manager
-        _class_before = manager.loggerClass
-        manager.loggerClass = _make_logger  # type: ignore[assignment]  # it is called
-        for logger in _all_loggers():
-            if _is_upgradable(type(logger)):
-                logger.__class__ = _upgrade(type(logger))
-        clear_level_caches()
-
-
-def uninstall() -> None:
-    """Undo one `install`; with the last one every logger is what it was before.
-
-    A call too many does nothing. Safe from any thread.
-    """
-    global _installs, _class_before
-    with _lock:
-        if _installs == 0:
-            return
-        _installs -= 1
-        if _installs:
-            return
-        original = {new: old for old, new in _upgraded.items()}
-        manager = logging.root.manager
-        if manager.loggerClass is _make_logger:
-            manager.loggerClass = _class_before
-        _class_before = None
-        for logger in _all_loggers():
-            if type(logger) in original:
-                logger.__class__ = original[type(logger)]
-        clear_level_caches()
-
-
-def ensure_installed() -> None:
-    """Install unless it is done; what mlog's own objects call."""
-    with _lock:
-        if _installs == 0:
-            install()
-
-
-def is_installed() -> bool:
-    """Whether loggers are upgraded."""
-    return _installs > 0
-
-
-def getLogger(name: str | None = None) -> MetricLogger:
-    """Return `logging.getLogger(name)`, typed, and installed if it was not.
-
-    A logger of a foreign class that was made before is upgraded, too, because it was
-    asked for by name here.
-    """
-    ensure_installed()
-    logger = logging.getLogger(name)
-    if not isinstance(logger, MetricLogger):
-        logger.__class__ = _upgrade(type(logger))
-    return cast(MetricLogger, logger)
-
-
-def clear_level_caches() -> None:
-    """Make every logger ask for its level anew; needed when runs open or close."""
-    logging.root.setLevel(logging.root.level)
-
-
-def _make_logger(name: str) -> logging.Logger:
-    """Make a logger of the class that is set at the time, upgraded.
-
-    Stands in `manager.loggerClass`, so that a class that others set by `setLoggerClass`
-    after mlog (structlog's `LoggerFactory` does) is upgraded as well.
-    """
-    base = _class_before or logging.getLoggerClass()
-    if _is_upgradable(base):
-        base = _upgrade(base)
-    return base(name)
-
-
-def _is_upgradable(base: type[logging.Logger]) -> bool:
-    """Whether a class has none of the methods changed that MetricLogger overrides."""
-    stock = logging.RootLogger if issubclass(base, logging.RootLogger) else logging.Logger
-    return all(getattr(base, name) is getattr(stock, name) for name in _OVERRIDDEN)
-
-
-def _upgrade(base: type[logging.Logger]) -> type[logging.Logger]:
-    """Return a class that is both `base` and a MetricLogger."""
-    if issubclass(base, MetricLogger):
-        return base
-    if base not in _upgraded:
-        _upgraded[base] = type(base.__name__, (MetricLogger, base), {})
-    return _upgraded[base]
-
-
-def _all_loggers() -> list[logging.Logger]:
-    known = list(logging.root.manager.loggerDict.values())
-    return [logging.root, *(x for x in known if isinstance(x, logging.Logger))]

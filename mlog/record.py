@@ -216,7 +216,6 @@ class LeanMetric(LeanRecord):
         return _line_at(self.code, self._lasti)
 
 
-
 def _stock_record(lean: LeanRecord) -> logging.LogRecord:
     """Build the record `logging` would have made, at the time of the lean one."""
     stock = logging.LogRecord(

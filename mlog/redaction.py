@@ -395,6 +395,16 @@ class Redactor:
         self._keep = _compile_all("keep", keep)
         self._patterns = tuple(_compile("patterns", each) for each in _items(patterns))
 
+    @property
+    def additions(self) -> dict[str, list[str]]:
+        """What the caller added, as `Redactor(**additions)` takes it in any process."""
+        added = {
+            "names": [_written(each) for each in self._names],
+            "patterns": [_written(each) for each in self._patterns],
+            "keep": [_written(each) for each in self._keep],
+        }
+        return {key: each for key, each in added.items() if each}
+
     def text(self, text: str) -> str:
         """Hide the secrets in a text, by shape and by the names before them.
 
@@ -636,6 +646,13 @@ def _any_match(patterns: Sequence[re.Pattern[str]], name: str) -> bool:
 def _items(given: Iterable[Any]) -> tuple[Any, ...]:
     """Return the items; one string alone is one item, not its letters."""
     return (given,) if isinstance(given, str | re.Pattern) else tuple(given)
+
+
+def _written(pattern: re.Pattern[str]) -> str:
+    """Return a pattern as text, with its flags."""
+    flags = {"i": re.I, "m": re.M, "s": re.S, "x": re.X, "a": re.A}
+    letters = "".join(each for each, flag in flags.items() if pattern.flags & flag)
+    return f"(?{letters}){pattern.pattern}" if letters else pattern.pattern
 
 
 def _compile_all(what: str, given: Iterable[str]) -> tuple[re.Pattern[str], ...]:

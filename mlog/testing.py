@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar, cast, get_args
 
 from mlog import context
 from mlog.layout import parse_segment
-from mlog.logger import clear_level_caches
+from mlog.tap import clear_level_caches
 from mlog.types import Stream
 
 if TYPE_CHECKING:

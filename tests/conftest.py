@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 from mlog import errors
-from mlog.logger import is_installed, uninstall
+from mlog.tap import is_installed, uninstall
 from mlog.testing import end_all_runs
 from tests.helpers import FakeClock
 

@@ -245,5 +245,3 @@ def test_any_encoding_of_the_console_will_do(encoding: str, tmp_path: Path) -> N
     assert done.returncode == 0
     assert done.stderr.startswith(b"mlog: run ")
     assert b"Traceback" not in done.stderr
-
-

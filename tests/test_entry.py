@@ -6,7 +6,7 @@ import logging
 import math
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count
 from typing import Any, NoReturn
 
@@ -36,7 +36,18 @@ from tests.helpers import Entry
 
 EMPTY = Scope()
 KEYS = [
-    *("ts", "seq", "level", "logger", "msg", "step", "metric", "value", "event", "data"),
+    *(
+        "ts",
+        "seq",
+        "level",
+        "logger",
+        "msg",
+        "step",
+        "metric",
+        "value",
+        "event",
+        "data",
+    ),
     *("file", "line", "func", "thread", "task", "exc", "stack", "extra", "cut"),
 ]
 
@@ -144,7 +155,7 @@ def test_bound_fields_and_step_belong_to_the_entry_and_the_calls_own_win() -> No
 def test_loguru_fields_are_unwrapped(
     make_record: Callable[..., logging.LogRecord],
 ) -> None:
-    """loguru's propagation puts the bound fields into one attribute `extra`."""
+    """Loguru's propagation puts the bound fields into one attribute `extra`."""
     record = make_record("x", extra={"metric": {"loss": 1}, "step": 4, "fold": 2})
     stream, entry = fields_of(record, EMPTY, None)
     assert stream == "metrics"
@@ -307,11 +318,13 @@ ANYTHING = st.recursive(
     | st.floats()
     | st.text(st.characters(exclude_categories=()))
     | st.binary(max_size=20),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(
-        st.text(st.characters(exclude_categories=()), max_size=8) | st.integers(),
-        inner,
-        max_size=4,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.text(st.characters(exclude_categories=()), max_size=8) | st.integers(),
+            inner,
+            max_size=4,
+        )
     ),
     max_leaves=12,
 )
@@ -343,8 +356,8 @@ NONFINITE = ("NaN", "Infinity", "-Infinity")
 
 
 @pytest.fixture
-def take() -> Iterator[Callable[[], int]]:
-    yield count().__next__
+def take() -> Callable[[], int]:
+    return count().__next__
 
 
 def learn(metric: Any, step: Any = None) -> Entry:

@@ -34,7 +34,7 @@ def test_metric_filter_lets_records_with_fitting_names_pass(
 def test_metric_filter_reads_dotted_extras_of_other_libraries(
     make_record: MakeRecord,
 ) -> None:
-    """loguru's propagation keeps bound fields in one attribute."""
+    """Loguru's propagation keeps bound fields in one attribute."""
     record = make_record("x", extra={"metric": {"loss": 1}})
     assert MetricFilter().filter(record)
 

@@ -26,6 +26,7 @@ entry
 folder
 segments filters formatters
 logger
+tap
 handlers
 reader
 models
@@ -49,7 +50,16 @@ LEVELS = {
 
 # What makes entries and writes them; the readers know only the files.
 WRITE_SIDE = {
-    *("context", "segments", "filters", "formatters", "logger", "handlers", "run")
+    *(
+        "context",
+        "segments",
+        "filters",
+        "formatters",
+        "logger",
+        "tap",
+        "handlers",
+        "run",
+    )
 }
 
 CORE = {"click", "httpx", "orjson", "platformdirs", "pythonjsonlogger", "rich"}

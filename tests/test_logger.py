@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import mlog
-from mlog.logger import is_installed
+from mlog.tap import is_installed
 from tests.helpers import REPO, Entry, entries, run_python
 
 ENV = {"PYTHONPATH": str(REPO), "MLOG_QUIET": "1"}
@@ -123,9 +123,9 @@ def test_every_level_method_takes_metrics(name: str, run: mlog.Run) -> None:
 
 
 def test_warn_takes_metrics_and_is_still_deprecated(run: mlog.Run) -> None:
-    logger = mlog.getLogger("levels")
+    logger: Any = mlog.getLogger("levels")
     with pytest.warns(DeprecationWarning, match="warn"):
-        logger.warn("text", metric={"a": 1})  # type: ignore[attr-defined, unused-ignore]
+        logger.warn("text", metric={"a": 1})
     assert [entry["level"] for entry in metrics(run)] == ["WARNING"]
 
 
@@ -153,7 +153,7 @@ def test_module_functions_take_metrics(run: mlog.Run) -> None:
     called = here()
     logging.log(logging.WARNING, "text", extra={"metric": {"a": 2}})
     root = mlog.getLogger()
-    assert root is logging.root
+    assert id(root) == id(logging.root)
     root.info(metric={"a": 3})
     first, second, third = metrics(run)
     assert {entry["logger"] for entry in (first, second, third)} == {"root"}
@@ -201,18 +201,19 @@ def test_the_place_of_a_call_is_the_caller_s(run: mlog.Run) -> None:
     def helper(**given: Any) -> None:
         logger.info("text", **given)
 
-    calls: list[tuple[str, int, str]] = []
-    logger.info("text"), calls.append(here())
-    logger.info("text", extra={"a": 1}), calls.append(here())
-    logger.info("text", exc_info=True), calls.append(here())
-    logger.log(20, "text"), calls.append(here())
-    logger.exception("text"), calls.append(here())
-    logger.warning("text", metric={"a": 1}), calls.append(here())
-    helper(stacklevel=2), calls.append(here())
-    helper(stacklevel=2, metric={"a": 1}), calls.append(here())
-    helper(stacklevel=2, extra={"a": 1}, step=2), calls.append(here())
-    logging.getLogger("place.other").info("text"), calls.append(here())
-    logging.warning("text"), calls.append(here())
+    path, above, function = here()
+    logger.info("text")
+    logger.info("text", extra={"a": 1})
+    logger.info("text", exc_info=True)
+    logger.log(20, "text")
+    logger.exception("text")
+    logger.warning("text", metric={"a": 1})
+    helper(stacklevel=2)
+    helper(stacklevel=2, metric={"a": 1})
+    helper(stacklevel=2, extra={"a": 1}, step=2)
+    logging.getLogger("place.other").info("text")
+    logging.warning("text")
+    calls = [(path, above + n, function) for n in range(1, 12)]
     logger.handle(logger.makeRecord("place", 20, *calls[0][:2], "text", (), None, "f"))
     found = sorted(metrics(run) + logs(run), key=lambda entry: int(entry["seq"]))
     assert [place(entry) for entry in found[:-1]] == calls
@@ -394,8 +395,9 @@ def test_an_unknown_keyword_is_warned_about_once_and_kept(
     name: str, run: mlog.Run
 ) -> None:
     logger = mlog.getLogger("mistakes")
+    given: dict[str, Any] = {name: {"a": 1}}
     with pytest.warns(mlog.MlogWarning) as caught:
-        call(*[lambda: logger.info("text", **{name: {"a": 1}})] * 3)
+        call(*[lambda: logger.info("text", **given)] * 3)
     (text,) = told(caught)
     assert f"{name}=" in text
     assert "metric={'name': number}" in text
@@ -608,7 +610,7 @@ except TypeError:
 
 def test_get_logger_is_logging_s_own() -> None:
     assert mlog.getLogger("same") is logging.getLogger("same")
-    assert mlog.getLogger() is logging.root
+    assert id(mlog.getLogger()) == id(logging.root)
     assert isinstance(mlog.getLogger("same"), mlog.MetricLogger)
     assert isinstance(logging.root, logging.RootLogger)
 

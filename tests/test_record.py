@@ -221,7 +221,7 @@ def test_a_missing_attribute_is_an_attribute_error(
     logger: mlog.MetricLogger, keep: Keep
 ) -> None:
     logger.info("text")
-    (record,) = keep.records
+    record: Any = keep.records[0]
     with pytest.raises(AttributeError, match="nothing"):
         record.nothing  # noqa: B018  # the access is the test
     assert getattr(record, "nothing", 7) == 7

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from mlog.handlers import JSONLHandler
-from mlog.logger import getLogger
 from mlog.run.api import current_run
 from mlog.run.handler import RunHandler
 from mlog.run.start import start_run
+from mlog.tap import getLogger
 from mlog.testing import end_all_runs, isolated, read_entries
 from tests.helpers import REPO, run_python
 

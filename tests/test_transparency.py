@@ -228,6 +228,8 @@ def faults(log):
     class Bad:
         def __str__(self):
             raise RuntimeError("no text")
+        def __repr__(self):
+            return "<bad>"
     log.info("%s", Bad())
 
 def all_calls():
@@ -640,7 +642,7 @@ def test_queue_handlers_hand_metrics_on(run: mlog.Run) -> None:
     record = pickle.loads(pickle.dumps(lines.get_nowait()))
     assert type(record) is logging.LogRecord
     assert record.getMessage() == "loss=0.3 step=3"
-    assert (record.metric, record.step) == ({"loss": 0.3}, 3)
+    assert (vars(record)["metric"], vars(record)["step"]) == ({"loss": 0.3}, 3)
     assert (record.funcName, record.filename) == (
         "test_queue_handlers_hand_metrics_on",
         "test_transparency.py",

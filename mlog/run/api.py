@@ -13,14 +13,13 @@ import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self
+from typing import Any, Concatenate, ParamSpec, Self, cast
 
 import orjson
 
 from mlog import context
 from mlog.entry import exception_type, stamp
 from mlog.errors import be_strict, warn_once
-from mlog.logger import clear_level_caches
 from mlog.plain import safe_str, to_json
 from mlog.record import LeanMetric
 from mlog.run import exits
@@ -28,9 +27,13 @@ from mlog.run.keeper import keeper
 from mlog.run.recorder import Recorder, Silent
 from mlog.run.status import failed_writers
 from mlog.run.summary import Summary
+from mlog.tap import clear_level_caches
 from mlog.types import Metrics
 
 __all__ = ["Run", "current_run"]
+
+OFF = "off"
+"""What child processes find in `MLOG_RUN` instead of the path of a run that is off."""
 
 _LOGGER = "mlog"
 _LEVEL = 20
@@ -50,7 +53,7 @@ def _harmless(
         except Exception as exc:
             run._failed(method.__name__, exc)
 
-    return guarded
+    return cast("Callable[Concatenate[Run, _Given], None]", guarded)
 
 
 class Run:
@@ -302,7 +305,7 @@ class Run:
     def enter_env(self) -> None:
         """Let child processes find this run (`MLOG_RUN`), and their rank taken."""
         self._env_before = os.environ.get("MLOG_RUN")
-        os.environ["MLOG_RUN"] = str(self.path)
+        os.environ["MLOG_RUN"] = self.env_value
         if self.rank is not None:
             os.environ["_MLOG_RANK_PID"] = str(os.getpid())
         _exported.append(self)
@@ -319,13 +322,18 @@ class Run:
             return
         _exported.remove(self)
         for run in _exported:
-            if run._env_before == str(self.path):
+            if run._env_before == self.env_value:
                 run._env_before = self._env_before
-        if os.environ.get("MLOG_RUN") == str(self.path):
+        if os.environ.get("MLOG_RUN") == self.env_value:
             _set_env("MLOG_RUN", self._env_before)
         ranked = any(run.rank is not None for run in _exported)
         if not ranked and os.environ.get("_MLOG_RANK_PID") == str(os.getpid()):
             del os.environ["_MLOG_RANK_PID"]
+
+    @property
+    def env_value(self) -> str:
+        """What `MLOG_RUN` says of this run to child processes: its path, or `off`."""
+        return str(self.path) if self.path is not None else OFF
 
     @property
     def receiver(self) -> context.Receiver:
@@ -416,13 +424,13 @@ class Run:
         """Undo `begin`: the tap, the environment, the keeper, the exit hooks."""
         exits.release(self)
         keeper.unwatch(self)
+        self._leave_env()
         if recorder is None:
             _deactivate(self._silent)
             return
         keeper.unwatch(recorder.writer)
         if recorder.strict:
             be_strict(-1)
-        self._leave_env()
         if at_exit:
             return
         _deactivate(recorder)

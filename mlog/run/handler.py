@@ -10,12 +10,13 @@ from typing import Any
 from mlog import context
 from mlog.context import Receiver
 from mlog.errors import warn_once
-from mlog.logger import MetricLogger, clear_level_caches, ensure_installed, to_run
+from mlog.logger import MetricLogger, to_run
 from mlog.record import LeanRecord, metric_of
 from mlog.run.api import Run, run_of
 from mlog.run.levels import LevelRule, level_number
 from mlog.run.recorder import Recorder
 from mlog.run.start import announce, start_run
+from mlog.tap import clear_level_caches, ensure_installed
 
 __all__ = ["RunHandler"]
 

@@ -1,5 +1,6 @@
 """`start_run`: choose folder and identity, open the files, make the run active."""
 
+import itertools
 import os
 import sys
 import time
@@ -12,17 +13,17 @@ import orjson
 
 from mlog import context
 from mlog.errors import MlogError, RunExistsError, UnsafePathError, say, warn_once
-from mlog.folder import Folder, access_for
+from mlog.folder import Folder, access_for, read_from
 from mlog.layout import SegmentName, experiment_name, find_root, new_run_id, slug
-from mlog.logger import ensure_installed
 from mlog.reader.find import find_run
 from mlog.redaction import Redactor, make_redactor
-from mlog.run.api import Run, run_of
+from mlog.run.api import OFF, Run, run_of
 from mlog.run.identity import Identity, identify, this_process
 from mlog.run.keeper import keeper
 from mlog.run.levels import LevelRule
 from mlog.run.recorder import Recorder
 from mlog.run.writer import Place, Writer, WriterOptions
+from mlog.tap import ensure_installed
 from mlog.types import LevelSpec, Mode
 
 __all__ = ["announce", "join_inherited", "start_run"]
@@ -106,8 +107,11 @@ def start_run(
     inherited = _inherited_env()
     who = identify(inherited, this_process(), run_id=run_id, nth=_nth)
     outer = _outer()
-    if disabled or who.off:
+    if disabled or who.off or inherited.get("MLOG_RUN") == OFF:
+        _forget_implicit()
         run = _start_off(experiment, name, run_id, outer)
+        _started[OFF] = inherited.get("MLOG_RUN")
+        run.enter_env()
         _fill(run, params, tags)
         return run
     root = find_root(dir, env=os.environ, cwd=_cwd())
@@ -139,7 +143,8 @@ def start_run(
         parent=parent_path,
         earlier=_earlier(folder) if who.main else None,
     )
-    run.begin(_facts(run, redactor), announce=who.main)
+    facts = _facts(run, redactor) | _options(level, redactor)
+    run.begin(facts, announce=who.main)
     if not who.main:
         writer.start()
     _started[str(run.path)] = inherited.get("MLOG_RUN")
@@ -170,7 +175,11 @@ def join_inherited() -> None:
         return
     inherited = os.environ.get("MLOG_RUN")
     ignored = os.environ.get("MLOG_MODE", "").strip().lower() == "new"
-    if who.off or ignored or not inherited:
+    if ignored or not inherited:
+        return
+    if who.off or inherited == OFF:
+        ensure_installed()
+        _implicit = _start_off(None, None, None, None)
         return
     try:
         folder = _open_run(Path(inherited))
@@ -185,10 +194,13 @@ def join_inherited() -> None:
         world_size=who.world_size if ranked else 1,
         attempt=who.attempt or 1,
     )
-    redactor = make_redactor(True)
+    options = _options_of(folder)
+    redact = options.get("redact", True)
+    redactor = Redactor(**redact) if isinstance(redact, dict) else make_redactor(redact)
     run_id = folder.path.name
     writer = Writer(folder, place, run_id, WriterOptions(), redactor, keeper.ensure)
-    recorder = Recorder(writer, LevelRule("auto"), redactor=redactor)
+    rule = LevelRule(options.get("level", "auto"))
+    recorder = Recorder(writer, rule, redactor=redactor)
     experiment = folder.path.parent.name
     run = Run(recorder, run_id=run_id, experiment=experiment, path=folder.path)
     run.begin({}, announce=False)
@@ -345,6 +357,30 @@ def _facts(run: Run, redactor: Redactor | None) -> dict[str, Any]:
         "cwd": str(_cwd()),
     }
     return {key: value for key, value in facts.items() if value is not None}
+
+
+def _options(level: LevelSpec, redactor: Redactor | None) -> dict[str, Any]:
+    """Return what processes that join the run have to know, where it is not usual."""
+    options: dict[str, Any] = {}
+    if level != "auto":
+        options["level"] = dict(level) if isinstance(level, Mapping) else level
+    if redactor is None:
+        options["redact"] = False
+    elif redactor.additions:
+        options["redact"] = redactor.additions
+    return {"options": options} if options else {}
+
+
+def _options_of(folder: Folder) -> dict[str, Any]:
+    """Return the options of the run that is joined; {} where they cannot be read."""
+    try:
+        with read_from(folder.path / "events.jsonl") as lines:
+            for line in itertools.islice(lines, 10):
+                if b'"run.start"' in line:
+                    return dict(orjson.loads(line)["data"].get("options", {}))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass
+    return {}
 
 
 def _cwd() -> Path:

@@ -13,7 +13,7 @@ import pytest
 
 import mlog
 from mlog.errors import MlogWarning
-from mlog.logger import getLogger
+from mlog.tap import getLogger
 from tests.helpers import Entry, entries, lost, read_run
 
 

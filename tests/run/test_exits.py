@@ -81,7 +81,11 @@ EXITS = {
         0,
         "Completed",
     ),
-    "exception caught": ("try:\n    1 / 0\nexcept ArithmeticError: pass", 0, "Completed"),
+    "exception caught": (
+        "try:\n    1 / 0\nexcept ArithmeticError: pass",
+        0,
+        "Completed",
+    ),
     "Ctrl-C": ("os.kill(os.getpid(), signal.SIGINT); signal.pause()", -2, "Canceled"),
     "KeyboardInterrupt": ("raise KeyboardInterrupt", -2, "Canceled"),
     "with, sys.exit(1)": ("with run: sys.exit(1)", 1, "Failed"),

@@ -16,7 +16,7 @@ import pytest
 
 import mlog
 from mlog.errors import MlogWarning
-from mlog.logger import getLogger
+from mlog.tap import getLogger
 from tests.helpers import REPO, Entry, entries, run_python
 
 ENV = {"PYTHONPATH": str(REPO)}

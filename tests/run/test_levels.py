@@ -143,7 +143,8 @@ def test_a_quiet_logger_that_is_named_is_heard(installed: None) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", "urllib3 matplotlib PIL numba h5py parso fsspec asyncio botocore httpx".split()
+    "name",
+    "urllib3 matplotlib PIL numba h5py parso fsspec asyncio botocore httpx".split(),
 )
 def test_the_chatty_libraries_are_quiet(name: str) -> None:
     assert name in QUIET
@@ -152,7 +153,11 @@ def test_the_chatty_libraries_are_quiet(name: str) -> None:
 @pytest.mark.parametrize(
     ("wrong", "error", "says"),
     [
-        ("LOUD", ValueError, "unknown level 'LOUD'; expected 'auto' or one of CRITICAL"),
+        (
+            "LOUD",
+            ValueError,
+            "unknown level 'LOUD'; expected 'auto' or one of CRITICAL",
+        ),
         (None, TypeError, "level must be a number or a name, got None"),
         (1.5, TypeError, "got 1.5"),
         (True, TypeError, "got True"),

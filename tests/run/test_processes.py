@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ ENV = {"PYTHONPATH": str(REPO)}
 START = """
 import logging, multiprocessing, os, subprocess, sys, threading
 import mlog
-from mlog.logger import getLogger
+from mlog.tap import getLogger
 log = getLogger("x")
 """
 
@@ -146,7 +147,9 @@ run.log("written", written)
     assert sorted(numbers) == list(range(100))
     assert lost(folder) == {}
     main = read_run(folder)[""]
-    (written,) = [e["metric"]["written"] for e in main if "written" in e.get("metric", ())]
+    (written,) = [
+        e["metric"]["written"] for e in main if "written" in e.get("metric", ())
+    ]
     mine = [e for e in main if e.get("metric") == {"x": 1} or e.get("msg") == "line"]
     assert len(mine) == written
 
@@ -260,7 +263,10 @@ if __name__ == "__main__":
 """
     program(tmp_path, code)
     found = children(folder)
-    assert sorted(said(wrote)[0] for wrote in found.values()) == ["worker 0", "worker 1"]
+    assert sorted(said(wrote)[0] for wrote in found.values()) == [
+        "worker 0",
+        "worker 1",
+    ]
     for wrote in found.values():
         assert event_data(wrote, "writer.end") == [{"last": 3, "status": "Completed"}]
     assert not list(folder.glob(".lock*"))
@@ -332,9 +338,7 @@ if __name__ == "__main__":
         assert len(event_data(wrote, "writer.end")) == 1
 
 
-def test_a_worker_that_only_uses_logging_is_heard(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_a_worker_that_only_uses_logging_is_heard(folder: Path, tmp_path: Path) -> None:
     """A data loader's worker: spawned, its main module imports mlog, and it logs."""
     (tmp_path / "dataset.py").write_text(
         "import logging\n"
@@ -645,3 +649,59 @@ with mlog.start_run("e", run_id="r"): pass
     done = run_python(code, env=ENV)
     assert (done.returncode, done.stderr) == (0, "")
     assert os.path.exists(run_dir / "e" / "r" / "run.json")
+
+
+# --- what a child that joins has to know -----------------------------------------------
+
+CHILD = """
+import logging, mlog
+log = logging.getLogger("child")
+log.info("badge=77aa41 and api_key=k-1234567890")
+log.info(metric={"x": 1})
+log.debug("detail")
+"""
+
+
+def test_a_joining_child_redacts_and_selects_as_the_run_does(
+    folder: Path, tmp_path: Path
+) -> None:
+    """Names of secrets and levels that the run was started with hold in every process."""
+    code = f"""
+    import subprocess
+    with mlog.start_run("e", run_id="r", redact=["badge"], level="INFO"):
+        subprocess.run([sys.executable, "-W", "error", "-c", {CHILD!r}], check=True)
+    """
+    program(tmp_path, textwrap.dedent(code))
+    (entry,) = entries(folder, "logs")
+    assert entry["msg"] == "badge=*** and api_key=***"
+
+
+def test_a_child_of_a_run_without_redaction_does_not_redact(
+    folder: Path, tmp_path: Path
+) -> None:
+    code = f"""
+    import subprocess
+    with mlog.start_run("e", run_id="r", redact=False):
+        subprocess.run([sys.executable, "-W", "error", "-c", {CHILD!r}], check=True)
+    """
+    program(tmp_path, textwrap.dedent(code))
+    message = entries(folder, "logs")[0]["msg"]
+    assert message == "badge=77aa41 and api_key=k-1234567890"
+
+
+@pytest.mark.parametrize(
+    ("env", "options"), [({"MLOG_MODE": "off"}, ""), ({}, ", disabled=True")]
+)
+def test_a_child_of_a_run_that_is_off_records_nothing_and_may_log_metrics(
+    folder: Path, tmp_path: Path, env: dict[str, str], options: str
+) -> None:
+    code = f"""
+    import subprocess
+    assert "MLOG_RUN" not in os.environ
+    with mlog.start_run("e", run_id="r"{options}):
+        child = {CHILD + 'assert mlog.start_run("e").is_off'!r}
+        subprocess.run([sys.executable, "-W", "error", "-c", child], check=True)
+    assert "MLOG_RUN" not in os.environ
+    """
+    program(tmp_path, textwrap.dedent(code), env=env)
+    assert not folder.exists()

@@ -13,8 +13,8 @@ import pytest
 
 import mlog
 from mlog.layout import is_slug
-from mlog.logger import getLogger
 from mlog.redaction import Redactor
+from mlog.tap import getLogger
 from tests.helpers import REPO, entries, lost, read_run, run_python
 
 ENV = {"PYTHONPATH": str(REPO)}
