@@ -21,7 +21,7 @@ import orjson
 
 from mlog.context import Scope
 from mlog.plain import MAX_TEXT, clean_text, cut_text, safe_str, to_json
-from mlog.record import STANDARD, LeanRecord, MetricText, metric_of
+from mlog.record import STANDARD, LeanMetric, LeanRecord, MetricText, metric_of
 from mlog.types import Stream
 from mlog.values import split_metric, step_of
 
@@ -150,7 +150,7 @@ def text_line(
     Returns:
         As `metric_line`.
     """
-    msg, args, metric = record.msg, record.args, record.given_metric
+    msg, args, metric = record.msg, record.args, record.mlog_metric
     try:
         if type(msg) is not str or not msg or len(msg) > MAX_TEXT:
             return b""
@@ -169,20 +169,20 @@ def text_line(
                 return b""
             middle = b'%b,"metric":%b' % (middle, numbers)
         text = _dumps(msg if redact is None else redact(msg))
-        code = record.code
+        code = record.mlog_code
         path, function = _dumps(code.co_filename), _dumps(code.co_name)
     except (AttributeError, TypeError, KeyError, ValueError, ArithmeticError):
         return b""
     if len(text) > MAX_TEXT:
         return b""
-    now = record.time_ns
+    now = record.mlog_time_ns
     start, second = _last_second
     if not 0 <= now - start < _SECOND:
         start, second = _begin_second(now)
     if _get_ident() != _main_ident or "asyncio" in _modules:
         function += _place_bytes()
     parts = (second, (now - start) // 1_000, take(), label, text, middle)
-    return _TEXT_LINE % (*parts, path, record.line, function)
+    return _TEXT_LINE % (*parts, path, record.mlog_line, function)
 
 
 _TEXT_LINE = b'{"ts":"%b%06dZ","seq":%d,%b,"msg":%b%b,"file":%b,"line":%d,"func":%b}\n'
@@ -323,7 +323,9 @@ def _fields_of(
         _learn_label(record.name, record.levelno)
     lean = record if isinstance(record, LeanRecord) else None
     entry: dict[str, Any] = {
-        "ts": stamp(lean.time_ns // 1_000 if lean else round(record.created * 1e6)),
+        "ts": stamp(
+            lean.mlog_time_ns // 1_000 if lean else round(record.created * 1e6)
+        ),
         "seq": 0,
         "level": level_name(record.levelno),
         "logger": clean_text(record.name),
@@ -338,9 +340,9 @@ def _fields_of(
         _add_metric(entry, record, metric, redactor)
     if message:
         if lean:
-            entry["file"] = clean_text(lean.path)
-            entry["line"] = lean.line
-            entry["func"] = clean_text(lean.function)
+            entry["file"] = clean_text(lean.mlog_path)
+            entry["line"] = lean.mlog_line
+            entry["func"] = clean_text(lean.mlog_function)
         else:
             _add_call(entry, record)
     _add_place(entry, record)
@@ -361,9 +363,9 @@ def _parts(
     """Return the caller's own fields, the metrics and the step of a record."""
     if isinstance(record, LeanRecord):
         extra, metric, step = (
-            record.user_fields(),
-            record.given_metric,
-            record.given_step,
+            record.mlog_fields(),
+            record.mlog_metric,
+            record.mlog_step,
         )
     else:
         extra, metric, step = _stock_parts(record)
@@ -388,12 +390,17 @@ def _stock_parts(
             extra.pop("metric", None)
     if metric is None and (other := fields.get("metric")) is not None:
         extra["metric"] = other  # another library's word, not ours
+    if isinstance(step, str):  # the same
+        extra["step"], step = step, None
     return extra, metric, step
 
 
 def _message(record: logging.LogRecord) -> str:
     """Return the formatted message; what cannot be formatted is shown as it came."""
-    msg: object = record.msg
+    if isinstance(record, LeanMetric):
+        msg = record.mlog_message()  # `msg` itself would make a text of the metrics
+    else:
+        msg = record.msg
     if type(msg) is str and not record.args:
         return msg
     if isinstance(msg, MetricText):

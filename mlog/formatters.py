@@ -127,7 +127,7 @@ class ConsoleFormatter(logging.Formatter):
 
 
 def _step(record: logging.LogRecord) -> Any:
-    return getattr(record, "given_step", None) or record.__dict__.get("step")
+    return getattr(record, "mlog_step", None) or record.__dict__.get("step")
 
 
 def _escape(text: str) -> str:

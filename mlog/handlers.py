@@ -73,6 +73,13 @@ class JSONLHandler(logging.Handler):
         """Have no lock: the kernel appends whole lines of any thread in turn."""
         self.lock = None
 
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Filter and append; `logging`'s own takes the lock without asking (3.13)."""
+        kept = self.filter(record)
+        if kept:
+            self.emit(kept if isinstance(kept, logging.LogRecord) else record)
+        return bool(kept)
+
     def flush(self) -> None:
         """Put everything on the disk (fsync), as far as it lets us."""
         try:

@@ -65,17 +65,17 @@ class LeanRecord(logging.LogRecord):
     """
 
     __slots__ = (
-        "_lasti",
-        "_made_by",
-        "code",
-        "given",
-        "given_metric",
-        "given_step",
-        "line",
-        "time_ns",
+        "_mlog_lasti",
+        "_mlog_made_by",
+        "mlog_code",
+        "mlog_extra",
+        "mlog_line",
+        "mlog_metric",
+        "mlog_step",
+        "mlog_time_ns",
     )
 
-    _own_attributes = 4
+    _mlog_own = 4
     """How many attributes it sets in its dictionary when it is made."""
 
     exc_info = None
@@ -96,33 +96,33 @@ class LeanRecord(logging.LogRecord):
         lineno: int,
     ) -> None:
         """Store the parts; `code`, `lasti` and `lineno` tell where the call stands."""
-        self.time_ns = _time_ns()
+        self.mlog_time_ns = _time_ns()
         elsewhere = _get_ident() != _main_ident or "asyncio" in _modules
-        self._made_by = _thread_and_task() if elsewhere else None
+        self._mlog_made_by = _thread_and_task() if elsewhere else None
         self.name = name
         self.levelno = level
         self.msg = msg  # typeshed: str; any object in fact
         self.args = args
-        self.given_metric = metric
-        self.given_step = step
-        self.given = extra
-        self.code = code
-        self._lasti = lasti
-        self.line = lineno
+        self.mlog_metric = metric
+        self.mlog_step = step
+        self.mlog_extra = extra
+        self.mlog_code = code
+        self._mlog_lasti = lasti
+        self.mlog_line = lineno
 
     @property
     def __dict__(self) -> dict[str, Any]:  # type: ignore[override]  # read-only here
         """All attributes, as `logging` would have stored them."""
         stored = _stored(self)
         if _FILLED not in stored:
-            self._fill()
+            self._mlog_fill()
         return stored  # type: ignore[no-any-return]
 
     def __getattr__(self, name: str) -> Any:
         """Fill the record in when an attribute is asked for that is not there yet."""
         stored = _stored(self)
         if _FILLED not in stored:
-            self._fill()
+            self._mlog_fill()
             if name in stored:
                 return stored[name]
         raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
@@ -136,32 +136,32 @@ class LeanRecord(logging.LogRecord):
         return self.__reduce__()
 
     @property
-    def path(self) -> str:
+    def mlog_path(self) -> str:
         """Path of the source file of the call."""
-        return self.code.co_filename
+        return self.mlog_code.co_filename
 
     @property
-    def function(self) -> str:
+    def mlog_function(self) -> str:
         """Name of the calling function."""
-        return self.code.co_name
+        return self.mlog_code.co_name
 
-    def _fill(self) -> None:
+    def _mlog_fill(self) -> None:
         own = dict(_stored(self))
         whole = vars(_stock_record(self)) | own
-        whole.update((k, v) for k, v in (self.given or {}).items() if k not in own)
-        if self.given_metric is not None:
-            whole.setdefault("metric", self.given_metric)
-        if self.given_step is not None:
-            whole.setdefault("step", self.given_step)
+        whole.update((k, v) for k, v in (self.mlog_extra or {}).items() if k not in own)
+        if self.mlog_metric is not None:
+            whole.setdefault("metric", self.mlog_metric)
+        if self.mlog_step is not None:
+            whole.setdefault("step", self.mlog_step)
         _stored(self).update(whole)
 
-    def user_fields(self) -> Mapping[str, Any]:
+    def mlog_fields(self) -> Mapping[str, Any]:
         """Return the caller's own fields, with those that filters added later."""
         stored = _stored(self)
-        if len(stored) == self._own_attributes:
-            return self.given or {}
+        if len(stored) == self._mlog_own:
+            return self.mlog_extra or {}
         later = {k: v for k, v in stored.items() if k not in STANDARD}
-        return {**(self.given or {}), **later}
+        return {**(self.mlog_extra or {}), **later}
 
 
 class _Text:
@@ -173,7 +173,7 @@ class _Text:
     def __get__(self, record: Any, owner: Any = None) -> Any:
         if record is None:
             return ""
-        return metric_text(record.given_metric or {}, record.given_step)
+        return metric_text(record.mlog_metric or {}, record.mlog_step)
 
 
 class LeanMetric(LeanRecord):
@@ -184,7 +184,7 @@ class LeanMetric(LeanRecord):
 
     __slots__ = ()
 
-    _own_attributes = 2
+    _mlog_own = 2
     msg = _Text()
     args = ()
 
@@ -199,37 +199,48 @@ class LeanMetric(LeanRecord):
         lasti: int,
     ) -> None:
         """Store the parts."""
-        self.time_ns = _time_ns()
+        self.mlog_time_ns = _time_ns()
         elsewhere = _get_ident() != _main_ident or "asyncio" in _modules
-        self._made_by = _thread_and_task() if elsewhere else None
+        self._mlog_made_by = _thread_and_task() if elsewhere else None
         self.name = name
         self.levelno = level
-        self.given_metric = metric
-        self.given_step = step
-        self.given = extra
-        self.code = code
-        self._lasti = lasti
+        self.mlog_metric = metric
+        self.mlog_step = step
+        self.mlog_extra = extra
+        self.mlog_code = code
+        self._mlog_lasti = lasti
+
+    def mlog_message(self) -> object:
+        """Return what a filter has set as message, "" where none has."""
+        return _stored(self).get("msg", "")
 
     @property
-    def line(self) -> int:  # type: ignore[override]  # a slot of the other kind
+    def mlog_line(self) -> int:  # type: ignore[override]  # a slot of the other kind
         """Line of the call."""
-        return _line_at(self.code, self._lasti)
+        return _line_at(self.mlog_code, self._mlog_lasti)
 
 
 def _stock_record(lean: LeanRecord) -> logging.LogRecord:
     """Build the record `logging` would have made, at the time of the lean one."""
     stock = logging.LogRecord(
-        lean.name, lean.levelno, lean.path, lean.line, lean.msg, (), None, lean.function
+        lean.name,
+        lean.levelno,
+        lean.mlog_path,
+        lean.mlog_line,
+        lean.msg,
+        (),
+        None,
+        lean.mlog_function,
     )
-    created = lean.time_ns / 1e9
+    created = lean.mlog_time_ns / 1e9
     stock.relativeCreated -= (stock.created - created) * 1_000
     stock.created = created
     if sys.version_info >= (3, 13):
-        stock.msecs = lean.time_ns // 1_000_000 % 1_000 + 0.0
+        stock.msecs = lean.mlog_time_ns // 1_000_000 % 1_000 + 0.0
     else:
         stock.msecs = int((created - int(created)) * 1_000) + 0.0
     # Whoever reads it first, a MemoryHandler for one, may do so anywhere.
-    thread, task = lean._made_by or (threading.main_thread(), None)
+    thread, task = lean._mlog_made_by or (threading.main_thread(), None)
     if stock.thread is not None:
         stock.thread, stock.threadName = thread.ident, thread.name
     if sys.version_info >= (3, 12):
@@ -291,7 +302,7 @@ def metric_of(record: logging.LogRecord) -> Mapping[Any, Any] | None:
     Only a Mapping counts; another library's `extra={"metric": "accuracy"}` is its own.
     """
     if isinstance(record, LeanRecord):
-        return record.given_metric
+        return record.mlog_metric
     fields = record.__dict__
     metric = fields.get("metric")
     if metric is None and isinstance(nested := fields.get("extra"), Mapping):

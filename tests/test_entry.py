@@ -172,7 +172,7 @@ def test_level_is_named(level: int, name: str) -> None:
 def test_standard_levels_keep_their_names_when_others_colour_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    names = dict(logging._levelToName)  # type: ignore[attr-defined]
+    names = dict(logging._levelToName)
     names[logging.WARNING] = "\x1b[33mWARNING\x1b[0m"
     monkeypatch.setattr(logging, "_levelToName", names)
     assert entry_of(lean("x", level=logging.WARNING))["level"] == "WARNING"

@@ -43,15 +43,14 @@ def test_a_run_that_is_not_found_is_a_lookup_error() -> None:
 def test_a_cause_is_warned_about_once() -> None:
     with pytest.warns(MlogWarning, match="one") as told:
         assert warn_once("cause", "one")
-        assert not warn_once("cause", "one again")
+    assert not warn_once("cause", "one again")
     assert len(told) == 1
 
 
 def test_other_causes_have_warnings_of_their_own() -> None:
-    with pytest.warns(MlogWarning) as told:
-        warn_once("a", "one")
-        warn_once("b", "two")
-    assert [str(w.message) for w in told] == ["one", "two"]
+    for cause in ("a", "b"):
+        with pytest.warns(MlogWarning, match=f"text of {cause}"):
+            warn_once(cause, f"text of {cause}")
 
 
 def test_a_warning_points_at_the_line_of_the_caller() -> None:
@@ -63,9 +62,9 @@ def test_a_warning_points_at_the_line_of_the_caller() -> None:
 def test_a_warning_points_past_mlog_and_logging_by_itself() -> None:
     """However deep inside, it names the line the user wrote."""
     log = mlog.getLogger("a")
+    line = sys._getframe().f_lineno + 2
     with pytest.warns(MlogWarning) as told:
         log.info(metric={"x": 1})
-        line = sys._getframe().f_lineno - 1
     assert (told[0].filename, told[0].lineno) == (__file__, line)
 
 

@@ -163,15 +163,15 @@ class Recorder(logging.Filterer):
 
     def _receive_short(self, record: LeanRecord, now: Scope) -> bool:
         """Write a record of text and plain numbers; False if it is not one."""
-        writer, step = self.writer, record.given_step
-        if record.given or self.filters or now.fields is not None or writer.scarce:
+        writer, step = self.writer, record.mlog_step
+        if record.mlog_extra or self.filters or now.fields is not None or writer.scarce:
             return False
         redact = None if self.redactor is None else self.redactor.text
         step = now.step if step is None else step
         line = text_line(record, step, writer.take, redact)
         if not line:
             return False
-        stream = writer.logs if record.given_metric is None else writer.metrics
+        stream = writer.logs if record.mlog_metric is None else writer.metrics
         try:
             stream.append(line)
         except OSError as exc:

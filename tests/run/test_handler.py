@@ -201,8 +201,16 @@ def test_filters_of_the_handler_are_the_runs(run_dir: Path) -> None:
 def test_a_filter_sees_every_record_once(run_dir: Path) -> None:
     """Some count, or let only the first of a kind pass."""
     seen: list[str] = []
-    handler = basic(filters=[lambda record: seen.append(record.msg) or True])
-    handler.addFilter(lambda record: seen.append(record.msg + "!") or True)
+
+    def first(record: logging.LogRecord) -> bool:
+        seen.append(record.msg)
+        return True
+
+    def second(record: logging.LogRecord) -> bool:
+        seen.append(f"{record.msg}!")
+        return True
+
+    basic(filters=[first]).addFilter(second)
     for text in ("a", "b"):
         logging.getLogger("x").info(text)
     assert seen == ["a", "a!", "b", "b!"]
@@ -259,12 +267,12 @@ def test_a_handler_beside_an_open_run_writes_there(run_dir: Path) -> None:
     with mlog.start_run("mine") as run:
         logging.getLogger("a").info("once")
         seen: list[mlog.Run | None] = []
-        thread = threading.Thread(
-            target=lambda: (
-                logging.getLogger("a").info("from a thread"),
-                seen.append(mlog.current_run()),
-            )
-        )
+
+        def work() -> None:
+            logging.getLogger("a").info("from a thread")
+            seen.append(mlog.current_run())
+
+        thread = threading.Thread(target=work)
         thread.start()
         thread.join()
     assert runs(run_dir) == [run.path]

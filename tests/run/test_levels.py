@@ -71,7 +71,7 @@ def test_a_module_made_by_hand_is_the_programs(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_module_set_to_none_is_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "blocked", None)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "blocked", None)
     assert is_own("blocked")
 
 
