@@ -7,16 +7,19 @@ not started inside another. Everything here is safe from any thread.
 
 import contextlib
 import logging
+import threading
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any, NamedTuple, Protocol
 
 __all__ = [
+    "Formatting",
     "Receiver",
     "Scope",
     "active",
     "add_receiver",
     "bind",
+    "formatting",
     "receivers",
     "remove_receiver",
     "scope",
@@ -65,6 +68,19 @@ class Scope(NamedTuple):
     step: int | None = None
     fields: Mapping[str, Any] | None = None
 
+
+class Formatting(threading.local):
+    """Whether this thread is just making an entry of a run, by code of others perhaps.
+
+    What that code logs goes to the run only: the handlers run it again when they format
+    the record, and would show its lines twice.
+    """
+
+    depth = 0
+    """How many entries are being made, one inside the other."""
+
+
+formatting = Formatting()
 
 _EMPTY = Scope()
 _scope: ContextVar[Scope] = ContextVar("mlog_scope", default=_EMPTY)

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from types import FrameType, TracebackType
 from typing import Any, TypeAlias
 
-from mlog.context import active, receivers
+from mlog.context import active, formatting, receivers
 from mlog.errors import warn_once
 from mlog.record import LeanMetric, LeanRecord, metric_of, metric_text
 from mlog.types import Metrics
@@ -246,6 +246,8 @@ class MetricLogger(logging.Logger):
         if type(metric) is dict and type(msg) is str and not msg and not args:
             run = active()
             if run is not None and run.receive_metric(self.name, level, metric, step):
+                if formatting.depth:
+                    return
                 if self._passes(level) and self._is_heard(level):
                     record = self._record(level, msg, args, metric, step, _caller())
                     super().handle(record)
@@ -416,6 +418,8 @@ class MetricLogger(logging.Logger):
         run = active()
         if run is not None:
             run.receive(record, passes)
+        if formatting.depth:
+            return True
         if passes:
             super().handle(record)
         elif always and level >= INFO and metric_of(record) is not None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from mlog.context import Receiver, Scope, scope
+from mlog.context import Receiver, Scope, formatting, scope
 from mlog.entry import (
     NestingError,
     Redacts,
@@ -181,7 +181,11 @@ class Recorder(logging.Filterer):
     def _keep(self, record: logging.LogRecord, now: Scope, taken: bool) -> None:
         """Write a record that has passed the filters, or keep it in memory."""
         metric, level = metric_of(record), record.levelno
-        stream, entry = fields_of(record, now, self.redactor)
+        formatting.depth += 1
+        try:
+            stream, entry = fields_of(record, now, self.redactor)
+        finally:
+            formatting.depth -= 1
         if not taken:
             assert self._ring is not None
             self._ring.append(entry)

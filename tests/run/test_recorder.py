@@ -236,10 +236,6 @@ def test_a_message_that_logs_itself_for_ever_ends_at_once(
     assert lost(run_dir / "e" / "r") == {}
 
 
-@pytest.mark.xfail(
-    reason="each level of it formats the record twice, for the run and the console",
-    strict=False,
-)
 @pytest.mark.parametrize("way", ["str", "message"])
 def test_a_console_does_not_turn_it_into_a_hang(way: str, run_dir: Path) -> None:
     """Without mlog a console raises RecursionError here; with it, no worse."""
@@ -411,3 +407,24 @@ def test_records_of_many_threads_in_one_context_share_a_run() -> None:
         for thread in threads:
             thread.join()
     assert sorted(said(run)) == sorted(f"line {n}" for n in range(20))
+
+
+def test_what_a_message_logs_is_shown_once(run_dir: Path) -> None:
+    """A `__str__` that logs is run for the entry and for the console; one shows it."""
+    code = """
+import logging, sys, mlog
+from mlog.tap import getLogger
+logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
+log = getLogger("a")
+class Chatty:
+    def __str__(self):
+        log.info("inner")
+        log.info(metric={"x": 1})
+        return "outer"
+with mlog.start_run("e", run_id="r"):
+    log.info("%s", Chatty())
+"""
+    done = run_python(code, env=ENV)
+    assert (done.stdout, done.stderr) == ("inner\nx=1\nouter\n", "")
+    messages = [e.get("msg") for e in entries(run_dir / "e" / "r", "logs")]
+    assert set(messages) == {"inner", "outer"}
