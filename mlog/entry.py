@@ -62,6 +62,9 @@ _main_ident = threading.main_thread().ident
 class Redacts(Protocol):
     """What takes secrets out of an entry; see `mlog.redaction.Redactor`."""
 
+    count: int
+    """How many it has taken out."""
+
     def text(self, text: str) -> str:
         """Return the text without its secrets."""
 

@@ -194,6 +194,12 @@ class Run:
         return dict(self._tags)
 
     @property
+    def redacted(self) -> int:
+        """How many secrets this process has taken out so far."""
+        redactor = self._recorder.redactor if self._recorder is not None else None
+        return redactor.count if redactor is not None else 0
+
+    @property
     def is_off(self) -> bool:
         """Whether the run records nothing (`disabled=True`, `MLOG_MODE=off`)."""
         return self.path is None

@@ -331,7 +331,9 @@ class Writer:
         with contextlib.suppress(OSError):
             self._tell_losses()
         self.last_seq = seq = self.take()
-        data = {"last": seq, "status": status}
+        data: dict[str, Any] = {"last": seq, "status": status}
+        if self.redactor is not None and self.redactor.count:
+            data["redacted"] = self.redactor.count
         self._write_as(seq, "events", event_fields("writer.end", data))
         if self.options.sync != "never":
             try:
