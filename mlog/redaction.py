@@ -19,9 +19,9 @@ This is a net for accidents. A secret with neither sign passes through it.
 
 import re
 from collections.abc import Iterable, Sequence
-from enum import Enum
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
+
+from mlog.secret_words import TOKENS, Kind, kind_of, normal_name
 
 __all__ = ["REDACTED", "Redactor", "make_redactor"]
 
@@ -32,188 +32,6 @@ _MAX_NAME = 64
 _MAX_ROUNDS = 4
 _SHORTEST_TOKEN = 16
 _PLAIN = frozenset((int, float, bool, type(None)))
-
-
-class _Kind(Enum):
-    """What a name says about its value."""
-
-    STRONG = "a secret"
-    FILE = "a secret, or the path of one"
-    WEAK = "a secret if the value looks like one"
-    OTHER = "nothing"
-    ORDINARY = "not a secret, whatever word stands before the name"
-
-
-class _Shape(NamedTuple):
-    """A token that is known by its looks."""
-
-    what: str
-    literal: str  # in every such token; `_may_hold_token` looks for it
-    pattern: str  # compiled, and kept by `re`, when a text first needs it
-
-
-def _shape(what: str, literal: str, pattern: str) -> _Shape:
-    return _Shape(what, literal, pattern)
-
-
-# A token starts where no other word is going on; `\n` written out is no word.
-_START = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))"
-# The same for tokens that may contain - and _ and must pass a further test: one try
-# per run of such characters, or a long run would be tried from each of them.
-_ALONE = r"(?:(?<![A-Za-z0-9_-])|(?<=\\[nrt]))"
-
-TOKENS = (
-    _shape("AWS key id", "AKIA", _START + r"AKIA[A-Z0-9]{16}(?![A-Za-z0-9])"),
-    _shape("AWS temporary id", "ASIA", _START + r"ASIA[A-Z0-9]{16}(?![A-Za-z0-9])"),
-    _shape("GitHub", "gh", _START + r"gh[opsur]_[A-Za-z0-9]{30,}+"),
-    _shape("GitHub, fine-grained", "github_pat_", r"github_pat_[A-Za-z0-9_]{22,}+"),
-    _shape("GitLab", "glpat-", r"glpat-[A-Za-z0-9_-]{20,}+"),
-    _shape("Hugging Face", "hf_", _START + r"hf_[A-Za-z0-9]{30,}+"),
-    _shape("Slack", "xox", _START + r"xox[abeoprs]-[A-Za-z0-9-]{10,}+"),
-    _shape("npm", "npm_", _START + r"npm_[A-Za-z0-9]{30,}+"),
-    _shape("PyPI", "pypi-AgE", r"pypi-AgE[A-Za-z0-9_-]{20,}+"),
-    _shape("Stripe", "k_live_", _START + r"[rs]k_live_[A-Za-z0-9]{10,}+"),
-    _shape("Google API key", "AIza", _START + r"AIza[A-Za-z0-9_-]{30,}+"),
-    _shape("Databricks", "dapi", _START + r"dapi[0-9a-f]{32}(?![A-Za-z0-9])(-\d)?"),
-    _shape(
-        "SendGrid",
-        "SG.",
-        _ALONE + r"SG\.[A-Za-z0-9_-]{16,}+\.[A-Za-z0-9_-]{16,}+",
-    ),
-    _shape(  # a digit is asked for: `sk-learn…` and other words have none
-        "OpenAI",
-        "sk-",
-        _ALONE + r"sk-(?=[A-Za-z]*+\d)[A-Za-z0-9]{20,}+",
-    ),
-    _shape(
-        "OpenAI by project, Anthropic, OpenRouter",
-        "sk-",
-        _ALONE
-        + r"sk-(?:proj|svcacct|admin|ant|or)-(?=[A-Za-z_-]*+\d)[A-Za-z0-9_-]{20,}+",
-    ),
-    _shape(  # three parts when signed, five when encrypted
-        "JSON web token",
-        "eyJ",
-        _ALONE + r"eyJ[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]*+){2,4}",
-    ),
-    _shape(
-        "private key",
-        "-----BEGIN ",
-        r"-----BEGIN (?:[A-Z0-9]{1,9} ){0,3}PRIVATE KEY(?: BLOCK)?-----"
-        r"[^-]*+(?:-(?!----)[^-]*+)*+-----END [A-Z0-9 ]{0,40}-----",
-    ),
-    _shape(  # the end was cut off: what still looks like a key
-        "private key without end",
-        "-----BEGIN ",
-        r"-----BEGIN (?:[A-Z0-9]{1,9} ){0,3}PRIVATE KEY(?: BLOCK)?-----"
-        r"(?:(?:\s|\\{1,8}[nr])*+[A-Za-z0-9+/=]{16,}+)++",
-    ),
-    _shape(
-        "Slack webhook",
-        "hooks.slack.com/",
-        r"hooks\.slack\.com/[a-z]{1,20}/(?P<secret>[A-Za-z0-9_/-]++)",
-    ),
-    _shape(
-        "Discord webhook",
-        "/webhooks/",
-        r"/api/(?:v\d{1,3}/)?webhooks/\d{1,30}/(?P<secret>[A-Za-z0-9_-]++)",
-    ),
-    _shape(
-        "Teams webhook",
-        "webhook.office.com/",
-        r"webhook\.office\.com/webhookb2/(?P<secret>[A-Za-z0-9_@/-]++)",
-    ),
-    _shape(
-        "Bearer",
-        "earer ",
-        r"(?<![A-Za-z])[Bb]earer +"
-        r"(?P<secret>(?=[A-Za-z._~+/=-]*+\d)[A-Za-z0-9._~+/=-]{16,}+)",
-    ),
-    _shape(  # not a port; the password may hold / and @, the user stays
-        "password in a URL",
-        "://",
-        r"://[^\s/:@\"'?#]*+:(?!\d{1,5}(?:[/?#\s]|$))"
-        r"(?P<secret>[^\s\"'@]{1,256}+(?:@[^\s\"'/@,;?#]{0,64}+(?=@))*+)@",
-    ),
-)
-"""What is hidden wherever it stands: all of it, or the group `secret`."""
-
-
-def _any_of(*rows: tuple[str, str]) -> str:
-    return "|".join(f"(?:{pattern})" for _, pattern in rows)
-
-
-# Rows of (what, pattern) for a whole name in the form of `_normal`.
-STRONG = _any_of(
-    ("passwords", r"[a-z0-9_]*(?:password|passwd|passphrase|passcode)s?(?:_hash)?"),
-    ("passwords in two words", r"(?:.*_)?pass_(?:word|phrase|code)"),
-    ("passwords, short", r"(?:.*_)?(?:db|user|admin|root|smtp|mysql|pg|redis)_?pass"),
-    ("secrets", r"(?:.*_)?secrets?(?:_(?:value|string|text))?"),
-    ("keys by use", r"(?:.*_)?(?:api|access|secret|account|storage|shared)_?keys?"),
-    ("keys by use", r"(?:.*_)?(?:subscription|master|encryption|decryption)_?keys?"),
-    ("keys by use", r"(?:.*_)?(?:auth|consumer|instrumentation|functions?)_?keys?"),
-    ("key ids", r"(?:.*_)?access_?key_?id"),
-    ("keys by service", r"(?:.*_)?(?:openai|anthropic|azure|aws|wandb|hf)_?key"),
-    ("tokens by use", r"(?:.*_)?(?:access|auth|api|refresh|bearer|session)_?token"),
-    ("tokens by use", r"(?:.*_)?(?:security|csrf|xsrf|oauth2?|sas|jwt|login)_?token"),
-    ("tokens by use", r"(?:.*_)?(?:personal_access|deploy|registry|bot)_?token"),
-    ("tokens by service", r"(?:.*_)?(?:hf|hub|huggingface|hugging_face)_?token"),
-    ("tokens by service", r"(?:.*_)?(?:gh|github|git|gitlab|git_lab|slack)_?token"),
-    ("tokens by service", r"(?:.*_)?(?:discord|telegram|wandb|neptune|comet)_?token"),
-    ("tokens by service", r"(?:.*_)?(?:mlflow|mlflow_tracking|databricks)_?token"),
-    ("tokens by service", r"(?:.*_)?(?:azure|aws|gcp|google|vault|npm|pypi)_?token"),
-    ("tokens by service", r"(?:.*_)?(?:openai|anthropic|replicate|kaggle)_?token"),
-    ("headers", r"(?:.*_)?(?:authorization|(?:basic|http)_auth|cookies?)"),
-    ("connections", r"(?:.*_)?conn(?:ection)?_?str(?:ing)?"),
-    ("webhooks", r"(?:.*_)?webhook(?:_ur[il])?"),
-    ("signed URLs", r"x_(?:amz|goog)_signature|shared_access_signature"),
-)
-
-FILE = _any_of(
-    ("a password, or the working directory", r"(?:.*_)?pwd"),
-    (
-        "keys kept in files",
-        r"(?:.*_)?(?:private|ssh|gpg|signing|deploy|license)_?keys?",
-    ),
-    ("credentials", r"(?:.*_)?(?:credentials?|creds?)"),
-)
-
-WEAK = _any_of(
-    ("tokens, of text or of access", r"(?:.*_)?token"),
-    ("credentials or methods", r"(?:.*_)?(?:auth|bearer|jwt|sas|pat|sig)"),
-    ("passwords or passes over data", r"(?:.*_)?pass"),
-)
-
-ORDINARY = _any_of(
-    ("tokens of text", r"(?:.*_)?(?:pad|bos|eos|unk|cls|mask|sep|bod|eod|eot)_token"),
-    ("tokens of text", r"(?:.*_)?(?:boi|eoi|image|audio|video|blank|word|sub)_token"),
-    ("tokens of text", r"(?:.*_)?(?:start|end|stop|special|prefix|suffix)_token"),
-    ("tokens of text", r"(?:.*_)?(?:middle|first|last|next|prev|previous)_token"),
-    ("tokens of text", r"(?:.*_)?(?:target|source|current|new|per|init)_token"),
-    ("tokens of text", r"(?:.*_)?(?:initializer|placeholder|trigger|concept)_token"),
-    ("tokens of text", r"(?:.*_)?(?:instance|prompt|query|response|separator)_token"),
-)
-
-_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-_JOINTS = re.compile(r"[-. :/]+")
-
-
-def _normal(name: str) -> str:
-    """Return a name in small letters, its words joined by `_`."""
-    return _JOINTS.sub("_", _CAMEL.sub("_", name)).lower().strip("_+~")
-
-
-@lru_cache(maxsize=1024)
-def _kind_of(name: str) -> _Kind:
-    """Return what the built-in tables say of a name, be it counted or not."""
-    normal = _normal(name).rstrip("0123456789").rstrip("_")
-    if re.fullmatch(ORDINARY, normal):
-        return _Kind.ORDINARY
-    if re.fullmatch(STRONG, normal):
-        return _Kind.STRONG
-    if re.fullmatch(FILE, normal):
-        return _Kind.FILE
-    return _Kind.WEAK if re.fullmatch(WEAK, normal) else _Kind.OTHER
 
 
 # A name with what joins it to its value. `\"` is a quote in JSON within JSON; the word
@@ -475,11 +293,11 @@ class Redactor:
             A new list of the same length.
         """
         clean: list[str] = []
-        awaited = _Kind.OTHER
+        awaited = Kind.OTHER
         for item in argv:
-            if awaited is not _Kind.OTHER and not item.startswith("-"):
+            if awaited is not Kind.OTHER and not item.startswith("-"):
                 clean.append(self._hide_whole(awaited, item))
-                awaited = _Kind.OTHER
+                awaited = Kind.OTHER
                 continue
             name, equals, value = item.partition("=")
             if equals and _is_name(name) and not self._is_kept(name):
@@ -488,7 +306,7 @@ class Redactor:
             else:
                 clean.append(self.text(item))
             is_option = item.startswith("-") and not equals and _is_name(item)
-            awaited = self._option_kind(item) if is_option else _Kind.OTHER
+            awaited = self._option_kind(item) if is_option else Kind.OTHER
         return clean
 
     def _hide(self, match: re.Match[str]) -> str:
@@ -535,21 +353,21 @@ class Redactor:
         """Return where the secret lies that belongs to a match of `_NAME`."""
         name, before = match["option"] or match["name"], match["before"]
         kind = self._option_kind(name)
-        if before and kind in (_Kind.OTHER, _Kind.WEAK):
+        if before and kind in (Kind.OTHER, Kind.WEAK):
             kind = self._stronger(kind, f"{before} {name}")
-        if kind is _Kind.WEAK:
+        if kind is Kind.WEAK:
             found = _CREDENTIAL.match(match.string, match.end())
             is_secret = found is not None and _looks_secret(found["secret"])
             return found.span("secret") if found and is_secret else None
-        if kind in (_Kind.STRONG, _Kind.FILE):
+        if kind in (Kind.STRONG, Kind.FILE):
             value, span = _value_at(match.string, match.end())
             return span if self._is_secret(kind, value) else None
         return None
 
-    def _stronger(self, kind: _Kind, longer: str) -> _Kind:
+    def _stronger(self, kind: Kind, longer: str) -> Kind:
         """Return the kind of a longer form of a name, unless it says nothing."""
         other = self._kind(longer)
-        return kind if other is _Kind.OTHER else other
+        return kind if other is Kind.OTHER else other
 
     def _within(self, name: str, value: Any) -> Any:
         if type(value) in _PLAIN:
@@ -565,36 +383,36 @@ class Redactor:
         is_long = isinstance(key, str) and len(key) >= _SHORTEST_TOKEN
         return self.text(key) if is_long else key
 
-    def _hide_whole(self, kind: _Kind, value: str) -> str:
+    def _hide_whole(self, kind: Kind, value: str) -> str:
         if not self._is_secret(kind, value):
             return self.text(value)
         self.count += 1
         return REDACTED
 
-    def _is_secret(self, kind: _Kind, value: str) -> bool:
-        if kind is _Kind.STRONG:
+    def _is_secret(self, kind: Kind, value: str) -> bool:
+        if kind is Kind.STRONG:
             return _NO_SECRET.fullmatch(value) is None
-        if kind is _Kind.FILE:
+        if kind is Kind.FILE:
             return not (_NO_SECRET.fullmatch(value) or _PATH.fullmatch(value))
-        if kind is not _Kind.WEAK or len(value) < _SHORTEST_TOKEN:
+        if kind is not Kind.WEAK or len(value) < _SHORTEST_TOKEN:
             return False
         found = _CREDENTIAL.fullmatch(value)
         return found is not None and _looks_secret(found["secret"])
 
-    def _kind(self, name: str) -> _Kind:
+    def _kind(self, name: str) -> Kind:
         """Return what a name says. The end of a very long one is enough."""
         name = name[-_MAX_NAME:]
         if self._keep and _any_match(self._keep, name):
-            return _Kind.ORDINARY
+            return Kind.ORDINARY
         if self._names and _any_match(self._names, name):
-            return _Kind.STRONG
-        return _kind_of(name)
+            return Kind.STRONG
+        return kind_of(name)
 
-    def _option_kind(self, name: str) -> _Kind:
+    def _option_kind(self, name: str) -> Kind:
         """Return the kind of a name; a program's `--token` means access, not text."""
         kind = self._kind(name)
-        is_token = kind is _Kind.WEAK and name.lower() == "--token"
-        return _Kind.STRONG if is_token else kind
+        is_token = kind is Kind.WEAK and name.lower() == "--token"
+        return Kind.STRONG if is_token else kind
 
     def _is_kept(self, name: str) -> bool:
         return bool(self._keep) and _any_match(self._keep, name)
@@ -639,7 +457,7 @@ def _is_name(text: str) -> bool:
 
 
 def _any_match(patterns: Sequence[re.Pattern[str]], name: str) -> bool:
-    normal = _normal(name)
+    normal = normal_name(name)
     return any(each.fullmatch(name) or each.fullmatch(normal) for each in patterns)
 
 

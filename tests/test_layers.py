@@ -18,7 +18,7 @@ PACKAGE = REPO / "mlog"
 LAYOUT = """
 errors
 types
-plain
+plain secret_words
 values layout redaction
 context
 record

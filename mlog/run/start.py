@@ -14,7 +14,14 @@ import orjson
 from mlog import context
 from mlog.errors import MlogError, RunExistsError, UnsafePathError, say, warn_once
 from mlog.folder import Folder, access_for, read_from
-from mlog.layout import SegmentName, experiment_name, find_root, new_run_id, slug
+from mlog.layout import (
+    SegmentName,
+    experiment_name,
+    find_root,
+    new_run_id,
+    parse_segment,
+    slug,
+)
 from mlog.reader.find import find_run
 from mlog.redaction import Redactor, make_redactor
 from mlog.run.api import OFF, Run, run_of
@@ -291,7 +298,8 @@ def _open_run(path: Path) -> Folder:
     access = access_for(path.parent, "private")
     parts = (path.parent.name, path.name)
     folder = Folder.open_below(path.parent.parent, parts, access, create=False)
-    if "events.jsonl" not in folder.names() and "run.json" not in folder.names():
+    # Of ranks any may be the first to write, not only the main one.
+    if not any(name == "run.json" or parse_segment(name) for name in folder.names()):
         raise MlogError(f"{path} is no run")
     return folder
 

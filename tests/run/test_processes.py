@@ -705,3 +705,19 @@ def test_a_child_of_a_run_that_is_off_records_nothing_and_may_log_metrics(
     """
     program(tmp_path, textwrap.dedent(code), env=env)
     assert not folder.exists()
+
+
+def test_a_helper_may_join_before_the_main_rank_has_written(run_dir: Path) -> None:
+    """Rank 1 is there first; its helper finds a run in what rank 1 wrote."""
+    code = """
+import os, subprocess, sys, mlog
+with mlog.start_run("e") as run:
+    assert sorted(os.listdir(run.path)) == [".lock-r1", "events-r1.jsonl"]
+    code = "import logging, mlog; logging.getLogger('help').info('early')"
+    command = [sys.executable, "-W", "error", "-c", code]
+    assert subprocess.run(command).returncode == 0
+"""
+    done = run_python(code, env={**ENV, "RANK": "1", "WORLD_SIZE": "2"})
+    assert (done.returncode, done.stderr) == (0, "")
+    helpers = {w: e for w, e in read_run(only_run(run_dir)).items() if w != "r1"}
+    assert [said(wrote) for wrote in helpers.values()] == [["early"]]
