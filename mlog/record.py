@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from types import CodeType
 from typing import Any
 
+from mlog.context import formatting
 from mlog.plain import safe_str
 
 __all__ = [
@@ -284,11 +285,18 @@ class MetricText(str):
 
 
 def metric_text(metric: Mapping[Any, Any], step: object = None) -> MetricText:
-    """Return `loss=0.3 acc=0.9 step=3`, for handlers that show text."""
-    parts = [f"{safe_str(name)}={_short(value)}" for name, value in metric.items()]
-    if step is not None:
-        parts.append(f"step={_short(step)}")
-    return MetricText(" ".join(parts))
+    """Return `loss=0.3 acc=0.9 step=3`, for handlers that show text.
+
+    What a value logs while it is shown goes to the run only; see `Formatting`.
+    """
+    formatting.depth += 1
+    try:
+        parts = [f"{safe_str(name)}={_short(value)}" for name, value in metric.items()]
+        if step is not None:
+            parts.append(f"step={_short(step)}")
+        return MetricText(" ".join(parts))
+    finally:
+        formatting.depth -= 1
 
 
 def _short(value: object) -> str:

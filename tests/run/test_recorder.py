@@ -236,7 +236,7 @@ def test_a_message_that_logs_itself_for_ever_ends_at_once(
     assert lost(run_dir / "e" / "r") == {}
 
 
-@pytest.mark.parametrize("way", ["str", "message"])
+@pytest.mark.parametrize("way", ["str", "message", "metric", "extra"])
 def test_a_console_does_not_turn_it_into_a_hang(way: str, run_dir: Path) -> None:
     """Without mlog a console raises RecursionError here; with it, no worse."""
     call = RECURSIVE[way]
