@@ -203,7 +203,7 @@ use_auth_token=True
 Enter password:
 secret: {"a": 1}
 secrets: 3, cookies: 12
-PWD=/work/main
+PWD=/home/ada/project
 GOOGLE_APPLICATION_CREDENTIALS=/home/me/gcp.json
 private_key: ~/.ssh/id_rsa
 commit 0123456789abcdef0123456789abcdef01234567

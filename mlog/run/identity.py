@@ -265,7 +265,7 @@ def _started(pid: int) -> str | None:
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+        boot = Path("/proc/sys/kernel/random/boot_id").read_bytes().decode("ascii")
         # The second field is a name in parentheses that may hold blanks and more of
         # them; the third field follows the last one.
         ticks = int(stat.rpartition(b")")[2].split()[22 - 3])

@@ -595,7 +595,9 @@ def _try_lock(fd: int) -> bool:
 def boot_id() -> str | None:
     """Return what tells one boot of this host from another, where the system says so."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        return (
+            Path("/proc/sys/kernel/random/boot_id").read_bytes().decode("ascii").strip()
+        )
     except OSError:
         return None
 
