@@ -36,6 +36,7 @@ __all__ = [
     "halves",
     "has_nonfinite",
     "metric_line",
+    "salvage",
     "shrink",
     "text_line",
 ]
@@ -532,6 +533,28 @@ def event_fields(
 def encode(entry: Mapping[str, Any]) -> bytes:
     """Return the line of an entry, newline last."""
     return _dumps(entry, option=orjson.OPT_APPEND_NEWLINE)
+
+
+_HEAD = b'{"ts":"'
+
+
+def salvage(line: bytes) -> dict[str, Any] | None:
+    """Return the entry of a line, None if there is none.
+
+    Of a line with an entry cut short (by a full disk) glued before a whole one it is
+    the whole one.
+    """
+    at = 0
+    end = len(line)
+    while at >= 0:
+        try:
+            entry = orjson.loads(line[at:])
+        except ValueError:
+            at = line.rfind(_HEAD, 1, end)
+            end = at + len(_HEAD) - 1
+            continue
+        return entry if isinstance(entry, dict) else None
+    return None
 
 
 # --- entries that are too long -----------------------------------------------------

@@ -25,6 +25,7 @@ from mlog.entry import (
     fields_of,
     halves,
     metric_line,
+    salvage,
     shrink,
     stamp,
     text_line,
@@ -532,3 +533,20 @@ def test_orjson_and_json_read_an_entry_alike() -> None:
     _, entry = fields_of(lean("x", extra={"a": [1, 2.5, "é"]}), EMPTY, None)
     line = encode(entry)
     assert orjson.loads(line) == strict(line)
+
+
+@pytest.mark.parametrize(
+    ("line", "seq"),
+    [
+        (b'{"ts":"a","seq":5,"extra":{"ts":"b","seq":77}}\n', 5),
+        (b'{"ts":"a","seq":5,"ex{"ts":"a","seq":6,"x":1}\n', 6),
+        (b'{"ts":"a","seq":5,"ex{"ts":"a","seq":6,"extra":{"ts":"b","seq":77}}\n', 6),
+        (b'{"ts":"a","seq":5\n', None),
+        (b"[1]\n", None),
+        (b"\n", None),
+    ],
+)
+def test_the_whole_entry_of_a_line_is_found(line: bytes, seq: int | None) -> None:
+    """A field of the user's may look like the head of an entry."""
+    entry = salvage(line)
+    assert (entry["seq"] if entry else None) == seq

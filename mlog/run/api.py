@@ -174,7 +174,7 @@ class Run:
 
     def tag(self, key: str, value: Any = "") -> None:
         """Set one tag; see `set_tags`."""
-        self.set_tags({key: value})
+        self.set_tags({safe_str(key): value})
 
     # --- life ----------------------------------------------------------------------
 
@@ -408,6 +408,7 @@ class Run:
     def _write_end(self, recorder: Recorder, error: object) -> None:
         writer = recorder.writer
         recorder.settle()
+        writer.find_again()
         if writer.place.main:
             if self._status == "Completed":
                 failed = failed_writers(writer.folder.path, writer.name)

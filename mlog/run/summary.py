@@ -9,15 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import orjson
-
+from mlog.entry import salvage
 from mlog.folder import read_from
 
 __all__ = ["Summary"]
 
 _NONFINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _CHUNK = 1 << 20
-_ENTRY = b'{"ts":"'  # inside a JSON text its quotes would be escaped
 
 
 @dataclass(slots=True)
@@ -70,12 +68,8 @@ class Summary:
         return chunk[: chunk.rfind(b"\n") + 1]
 
     def _add(self, line: bytes) -> None:
-        try:
-            # A whole entry may stand behind one that was cut short on a full disk.
-            entry = orjson.loads(line[max(0, line.rfind(_ENTRY)) :])
-        except ValueError:
-            return
-        metric = entry.get("metric") if isinstance(entry, dict) else None
+        entry = salvage(line)
+        metric = entry.get("metric") if entry is not None else None
         for name, value in (metric or {}).items():
             number = _NONFINITE[value] if isinstance(value, str) else value
             seen = self.metrics.get(name)

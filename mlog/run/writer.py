@@ -20,7 +20,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlog.entry import MAX_LINE, Redacts, encode, event_fields, halves, shrink
+from mlog.entry import (
+    MAX_LINE,
+    Redacts,
+    encode,
+    event_fields,
+    halves,
+    salvage,
+    shrink,
+)
 from mlog.errors import warn_once
 from mlog.folder import Folder, OpenFile, read_from
 from mlog.layout import SegmentName, lock_name, parse_segment, writer_name
@@ -37,7 +45,7 @@ _LOW_BYTES = 1 << 30
 _LOW_SHARE = 0.02
 _MAX_REASONS = 20
 _MARGIN = 4 << 20
-_ENTRY = b'{"ts":"'  # inside a JSON text its quotes would be escaped
+_ENTRY = b'{"ts":"'
 _SEQ = re.compile(rb'\{"ts":"[^"]*","seq":(\d+),')
 
 
@@ -318,6 +326,12 @@ class Writer:
         for segment in self._streams.values():
             segment.park()
 
+    def find_again(self) -> None:
+        """Go on in new files where somebody removed them, as far as the disk lets us."""
+        if self.started and not self.ended:
+            with contextlib.suppress(OSError):
+                self._find_again(0.0)
+
     def end(self, status: str) -> None:
         """Write `writer.end`, put everything on the disk and release the lock.
 
@@ -556,10 +570,12 @@ def _numbers_in(path: Path, start: int = 0) -> Iterator[int]:
             lines.seek(start)
             lines.readline()
         for line in lines:
-            at = line.rfind(_ENTRY) if line.endswith(b"\n") else -1
-            match = _SEQ.match(line, at) if at >= 0 else None
-            if match is not None:
+            if not line.endswith(b"\n"):
+                return
+            if line.count(_ENTRY) == 1 and (match := _SEQ.match(line)):
                 yield int(match[1])
+            elif isinstance(seq := (salvage(line) or {}).get("seq"), int):
+                yield seq
 
 
 def _is_low(path: Path) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -335,11 +336,10 @@ def test_the_end_is_recorded_though_the_summary_cannot_be(run: mlog.Run) -> None
 
 
 def test_ending_a_run_whose_folder_is_gone_warns_and_goes_on(run: mlog.Run) -> None:
-    import shutil
-
     run.log("x", 1)
     shutil.rmtree(folder(run))
-    run.complete()
+    with pytest.warns(MlogWarning, match=r"were removed|are lost"):
+        run.complete()
     assert run.status == "Completed"
     assert mlog.current_run() is None
 
@@ -439,3 +439,35 @@ def test_a_run_started_in_a_thread_is_everybodys() -> None:
     logging.getLogger("x").info("from the main thread")
     run.complete()
     assert [e["msg"] for e in entries(folder(run), "logs")] == ["from the main thread"]
+
+
+def test_fields_named_like_keys_of_an_entry_change_no_summary(run_dir: Path) -> None:
+    log = getLogger("a")
+    with mlog.start_run("e") as run:
+        log.info(metric={"loss": 0.5}, extra={"ts": "2020", "metric": 1}, step=1)
+        log.info(metric={"acc": 0.5}, extra={"k": {"ts": "x", "seq": 77}})
+    assert run.path is not None
+    end = [e for e in entries(run.path, "events") if e["event"] == "run.end"]
+    assert set(end[0]["data"]["metrics"]) == {"loss", "acc"}
+    assert lost(run.path) == {}
+
+
+def test_a_run_that_is_removed_just_before_its_end_says_so(run_dir: Path) -> None:
+    with mlog.start_run("e") as run:
+        run.log("loss", 1)
+        assert run.path is not None
+        shutil.rmtree(run.path)
+        run.log("loss", 2)
+        with pytest.warns(mlog.MlogWarning, match=r"were removed|are lost"):
+            run.complete()
+    found = entries(run.path, "events")
+    names = [entry["event"] for entry in found]
+    assert names[0] == "writer.start"
+    assert names[-1] == "writer.end"
+    assert {"run.dropped", "run.end"} < set(names)
+
+
+def test_any_key_makes_a_tag(run_dir: Path) -> None:
+    with mlog.start_run("e") as run:
+        run.tag([], 1)  # type: ignore[arg-type]
+    assert run.tags == {"[]": "1"}
