@@ -115,11 +115,19 @@ def metric_line(
         that learns names and labels, so that the next call of its kind is short.
     """
     try:
-        numbers = _plain_numbers(metric)
+        values = metric.values()
+        if (  # `_plain_numbers` for the most usual case, without the call
+            type(metric) is dict
+            and metric
+            and _names.issuperset(metric)
+            and _PLAIN.issuperset(map(type, values))
+            and isfinite(sum(values))
+        ):
+            numbers = _dumps(metric)
+        elif not (numbers := _plain_numbers(metric)):
+            return b""
         label = _labels[level][logger]
     except (AttributeError, TypeError, KeyError, ArithmeticError):
-        return b""
-    if not numbers:
         return b""
     now = _time_ns()
     start, text = _last_second

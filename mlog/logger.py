@@ -246,12 +246,11 @@ class MetricLogger(logging.Logger):
         if type(metric) is dict and type(msg) is str and not msg and not args:
             run = active()
             if run is not None and run.receive_metric(self.name, level, metric, step):
-                if formatting.depth:
-                    return
                 if self._passes(level) and self._is_heard(level):
-                    record = self._record(level, msg, args, metric, step, _caller())
-                    super().handle(record)
-                elif always:
+                    if not formatting.depth:
+                        record = self._record(level, msg, args, metric, step, _caller())
+                        super().handle(record)
+                elif always and not formatting.depth:
                     record = self._record(level, msg, args, metric, step, _caller())
                     self._show_always(record)
                 return
