@@ -7,9 +7,6 @@
 import os
 from typing import TYPE_CHECKING, Any
 
-# The slower part of what a first `start_run` loads; paid here, where programs load.
-import mlog.entry  # noqa: F401
-import mlog.redaction  # noqa: F401
 from mlog.context import bind, set_step, step
 from mlog.errors import (
     MlogError,
