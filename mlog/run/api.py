@@ -172,6 +172,7 @@ class Run:
         self._tags.update(ready)
         self._event("run.tags", ready)
 
+    @_harmless
     def tag(self, key: str, value: Any = "") -> None:
         """Set one tag; see `set_tags`."""
         self.set_tags({safe_str(key): value})
