@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mlog.redaction import Redactor
     from mlog.run.api import Run, current_run
     from mlog.run.handler import RunHandler
+    from mlog.run.open import open_run, runs
     from mlog.run.start import start_run
 
 __all__ = [
@@ -50,6 +51,8 @@ __all__ = [
     "current_run",
     "getLogger",
     "install",
+    "open_run",
+    "runs",
     "set_step",
     "start_run",
     "step",
@@ -71,6 +74,8 @@ _LAZY = {
     "RunHandler": "run.handler",
     "basicConfig": "config",
     "current_run": "run.api",
+    "open_run": "run.open",
+    "runs": "run.open",
     "start_run": "run.start",
 }
 

@@ -10,8 +10,11 @@ import sys
 import warnings
 
 __all__ = [
+    "ActivityFailedError",
     "MlogError",
     "MlogWarning",
+    "ModelNotFoundError",
+    "ModelPathNotFoundError",
     "RunExistsError",
     "RunNotFoundError",
     "UnsafePathError",
@@ -25,12 +28,24 @@ class MlogError(Exception):
     """Base of every error that mlog raises for a state a caller can handle."""
 
 
+class ActivityFailedError(MlogError):
+    """A run that was waited for has failed, or is gone without an end."""
+
+
 class RunNotFoundError(MlogError, LookupError):
     """No run answers to the name that was given."""
 
 
 class RunExistsError(MlogError):
     """A run of that id is there already and going on with it was not asked for."""
+
+
+class ModelNotFoundError(MlogError, LookupError):
+    """No model, or no such version of one, is registered under the name given."""
+
+
+class ModelPathNotFoundError(MlogError, LookupError):
+    """What is to become a model is no artifact of the run."""
 
 
 class UnsafePathError(MlogError):

@@ -10,10 +10,10 @@ import errno
 import itertools
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from mlog.errors import UnsafePathError
 from mlog.types import Mode
@@ -32,7 +32,10 @@ __all__ = [
 _BY_FD = os.open in os.supports_dir_fd
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
+_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
+_MAX_KEPT = 50  # characters of a name in that of its temporary file: 255 bytes in all
 _serial = itertools.count()
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,32 +150,70 @@ class Folder:
             OSError: It cannot be made.
         """
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
-        return self._open(name, flags)
+        return OpenFile(self._open(name, flags))
 
     def reopen(self, name: str) -> OpenFile:
         """Open the file `name` for reading and writing, making it where missing."""
-        return self._open(name, os.O_RDWR | os.O_CREAT)
+        return OpenFile(self._open(name, os.O_RDWR | os.O_CREAT))
+
+    def open(self, name: str) -> BinaryIO:
+        """Open the regular file `name` for reading.
+
+        Raises:
+            UnsafePathError: It is a link, or not a plain name.
+            OSError: It is not there, no regular file, or may not be read.
+        """
+        try:
+            return _reader(self._open(name, _READ), self.path / name)
+        except OSError as exc:
+            _check_no_link(self.path / name, exc)
+            raise
 
     def replace(self, name: str, data: bytes) -> None:
         """Put a file in place as a whole: readers see the old one or the new one.
 
         A crash may leave `.<name>.<pid>-<n>.tmp` behind.
         """
+        self.place(name, lambda file: file.write(data))
+
+    def place(
+        self,
+        name: str,
+        write: Callable[[BinaryIO], _T],
+        *,
+        scratch: "Folder | None" = None,
+        sync: bool = False,
+    ) -> _T:
+        """Put a file in place as a whole, as `replace` does, from what `write` writes.
+
+        Args:
+            name: Of the file; one that is there is replaced.
+            write: Gets the file, new, empty and seekable. What it raises is passed on
+                and leaves things as they were.
+            scratch: Folder on the same disk that holds the file until it is whole.
+            sync: Whether it is on the disk before it has its name, so that a power cut
+                leaves none that is empty.
+
+        Returns:
+            What `write` returns.
+        """
         _check_plain(name)
-        temporary = f".{name}.{os.getpid()}-{next(_serial)}.tmp"
-        self.remove(temporary)  # of a crashed process with the same pid
-        file = self.create(temporary)
+        made_in = scratch or self
+        temporary = f".{name[:_MAX_KEPT]}.{os.getpid()}-{next(_serial)}.tmp"
+        made_in.remove(temporary)  # of a crashed process with the same pid
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        fd = made_in._open(temporary, flags)
         try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(file.fd, view) :]
-            if _BY_FD:
-                os.replace(temporary, name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
-            else:
-                os.replace(self.path / temporary, self.path / name)
+            with open(fd, "wb") as file:
+                result = write(file)
+                if sync:
+                    file.flush()
+                    os.fsync(fd)
+            made_in._rename(temporary, self, name)
         except BaseException:
-            self.remove(temporary)
+            made_in.remove(temporary)
             raise
+        return result
 
     def remove(self, name: str) -> bool:
         """Remove the file `name`; return False if it was not there."""
@@ -192,13 +233,18 @@ class Folder:
 
     def size(self, name: str) -> int:
         """Return the size of the file `name` in bytes; 0 if it is not there."""
+        found = self.status(name)
+        return found.st_size if found is not None else 0
+
+    def status(self, name: str) -> os.stat_result | None:
+        """Return what is known of `name`, of a link itself; None if it is not there."""
         _check_plain(name)
         try:
             if _BY_FD:
-                return os.stat(name, dir_fd=self._fd, follow_symlinks=False).st_size
-            return os.lstat(self.path / name).st_size
+                return os.stat(name, dir_fd=self._fd, follow_symlinks=False)
+            return os.lstat(self.path / name)
         except FileNotFoundError:
-            return 0
+            return None
 
     def exists(self) -> bool:
         """Whether the folder still has its place; a removed one can be held open."""
@@ -215,17 +261,22 @@ class Folder:
         assert self._held is not None
         return self._held.fd
 
-    def _open(self, name: str, flags: int) -> OpenFile:
+    def _open(self, name: str, flags: int) -> int:
         _check_plain(name)
         flags |= _NO_LINK | _BINARY
         if _BY_FD:
             fd = os.open(name, flags, self.access.file, dir_fd=self._fd)
         else:
             fd = os.open(self.path / name, flags, self.access.file)
-        file = OpenFile(fd)
         if flags & os.O_CREAT:
             _set_mode(fd, self.access.file)
-        return file
+        return fd
+
+    def _rename(self, name: str, folder: "Folder", new: str) -> None:
+        if _BY_FD:
+            os.replace(name, new, src_dir_fd=self._fd, dst_dir_fd=folder._fd)
+        else:
+            os.replace(self.path / name, folder.path / new)
 
     def _make(self, name: str) -> None:
         try:
@@ -257,12 +308,15 @@ def read_from(path: Path) -> BinaryIO:
     Raises:
         OSError: It is not there, no regular file, or may not be read.
     """
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _NO_LINK | _BINARY
-    file = open(os.open(path, flags), "rb")
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
+    return _reader(os.open(path, _READ | _NO_LINK | _BINARY), path)
+
+
+def _reader(fd: int, path: Path) -> BinaryIO:
+    """Own a descriptor of what must be a regular file."""
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
         raise OSError(errno.EINVAL, "not a regular file", str(path))
-    return file
+    return open(fd, "rb")
 
 
 def append_to(path: Path, access: Access) -> OpenFile:

@@ -7,6 +7,7 @@ Other tools, which need no pytest, call `isolated`.
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast, get_args
@@ -74,6 +75,7 @@ def isolated(root: str | os.PathLike[str]) -> Iterator[Path]:
         yield path
     finally:
         _end([r for r in context.receivers() if r not in pending])
+        _end_visits()
         for receiver in hidden:
             if receiver.is_open:
                 context.add_receiver(receiver)
@@ -91,6 +93,7 @@ def end_all_runs() -> None:
     _end(context.receivers())
     context.set_receiver(None)
     context.set_step(None)
+    _end_visits()
 
 
 def read_entries(
@@ -153,3 +156,10 @@ def _run_of(receiver: context.Receiver) -> "Run | None":
     from mlog.run.api import run_of
 
     return run_of(receiver)
+
+
+def _end_visits() -> None:
+    """Close what was opened to add to finished runs."""
+    joining = sys.modules.get("mlog.run.joining")
+    if joining is not None:
+        joining.end_visits()

@@ -4,6 +4,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -173,6 +174,8 @@ class TestNames:
             folder.reopen,
             folder.remove,
             folder.size,
+            folder.status,
+            folder.open,
             lambda n: folder.replace(n, b""),
         ]
         for action in actions:
@@ -217,6 +220,92 @@ class TestReplace:
 
 
 class TestPlace:
+    """A file of any size is put in place as a whole, as by `replace`."""
+
+    def test_readers_see_nothing_before_it_is_whole(self, folder: Folder) -> None:
+        def write(file: BinaryIO) -> str:
+            file.write(b"first ")
+            file.flush()
+            assert not (folder.path / "x").exists()
+            file.write(b"second")
+            return "done"
+
+        assert folder.place("x", write, sync=True) == "done"
+        assert (folder.path / "x").read_bytes() == b"first second"
+        assert folder.names() == ["x"]
+
+    def test_file_can_be_written_in_any_order(self, folder: Folder) -> None:
+        """A ZIP file is corrected where it begins."""
+
+        def write(file: BinaryIO) -> None:
+            file.write(b"xxxx-end")
+            file.seek(0)
+            file.write(b"head")
+
+        folder.place("x", write)
+        assert (folder.path / "x").read_bytes() == b"head-end"
+
+    def test_error_leaves_things_as_they_were(self, folder: Folder) -> None:
+        folder.replace("x", b"old")
+
+        def write(file: BinaryIO) -> None:
+            file.write(b"half")
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            folder.place("x", write)
+        assert folder.names() == ["x"]
+        assert (folder.path / "x").read_bytes() == b"old"
+
+    def test_unfinished_file_can_lie_elsewhere(self, folder: Folder) -> None:
+        below = folder.child("below")
+
+        def write(file: BinaryIO) -> None:
+            assert below.names() == []
+            assert len(folder.names()) == 2
+
+        below.place("x", write, scratch=folder)
+        assert (below.names(), folder.names()) == (["x"], ["below"])
+
+    def test_longest_name_is_taken(self, folder: Folder) -> None:
+        for name in ("x" * 255, "ü" * 127, "🙂" * 63):
+            folder.replace(name, b"x")
+        assert len(folder.names()) == 3
+
+    def test_mode_is_exact(self, tmp_path: Path, umask: int) -> None:
+        folder = Folder.open_below(tmp_path / "root", ["run"], GROUP)
+        folder.place("x", lambda file: file.write(b"x"))
+        assert mode_of(folder.path / "x") == GROUP.file
+
+
+class TestReading:
+    """What lies in a folder is looked at and opened without following links."""
+
+    def test_only_regular_files_are_opened(self, folder: Folder) -> None:
+        folder.replace("file", b"text")
+        folder.child("below")
+        os.mkfifo(folder.path / "pipe")
+        with folder.open("file") as file:
+            assert file.read() == b"text"
+        for name in ("below", "pipe", "missing"):
+            with pytest.raises(OSError, match=r"."):
+                folder.open(name)
+
+    def test_link_is_refused(self, folder: Folder, tmp_path: Path) -> None:
+        (tmp_path / "theirs").write_bytes(b"secret")
+        (folder.path / "link").symlink_to(tmp_path / "theirs")
+        with pytest.raises(UnsafePathError, match="is a link"):
+            folder.open("link")
+
+    def test_status_is_of_the_link_itself(self, folder: Folder) -> None:
+        (folder.path / "link").symlink_to("missing")
+        found = folder.status("link")
+        assert found is not None
+        assert stat.S_ISLNK(found.st_mode)
+        assert folder.status("missing") is None
+
+
+class TestState:
     """A folder knows its files and whether it still has its place."""
 
     def test_exists_until_it_is_removed_or_moved(

@@ -62,7 +62,9 @@ WRITE_SIDE = {
     )
 }
 
-CORE = {"click", "httpx", "orjson", "platformdirs", "pythonjsonlogger", "rich"}
+CORE = {
+    *("click", "httpx", "orjson", "pathspec", "platformdirs", "pythonjsonlogger", "rich")
+}
 
 
 def module_name(path: Path) -> str:

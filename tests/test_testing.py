@@ -80,6 +80,8 @@ class TestFixtures:
 
             def test_it(mlog_run):
                 with pytest.raises(mlog.MlogWarning, match="mapping"):
+                    mlog_run.log_metrics("no mapping")
+                with pytest.raises(TypeError, match="mapping"):
                     mlog_run.log_params("no mapping")
         """).assert_outcomes(passed=1)
 

@@ -81,11 +81,12 @@ def test_entries_of_a_run_come_in_order() -> None:
         "run.tags",
         {"loss": 0.5},
         "half way",
+        "run.environment",
         "run.end",
         "writer.end",
     ]
-    assert [e["seq"] for e in writers[""]] == list(range(8))
-    assert event(run, "writer.end") == {"last": 7, "status": "Completed"}
+    assert [e["seq"] for e in writers[""]] == list(range(9))
+    assert event(run, "writer.end") == {"last": 8, "status": "Completed"}
 
 
 def test_run_start_tells_what_was_started(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,197 @@
+"""`ScriptRunConfig`: a script with all that `experiment.submit` has to know of it."""
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mlog.azureml.alias import SHIM
+from mlog.azureml.core.compute import Placement, place
+from mlog.azureml.core.environment import Environment
+from mlog.azureml.core.runconfig import RunConfiguration
+from mlog.azureml.core.workspace import Workspace
+from mlog.azureml.data.consumption import DatasetConsumptionConfig
+from mlog.azureml.data.output_dataset_config import OutputFileDatasetConfig
+from mlog.azureml.note import note
+from mlog.launch.config import MAX_SECONDS
+from mlog.launch.config import ScriptRunConfig as LocalScript
+
+__all__ = ["INPUTS", "OUTPUTS", "ScriptRunConfig"]
+
+INPUTS = "MLOG_AZUREML_INPUTS"
+"""Environment variable of a submitted script: JSON, name to data set."""
+
+OUTPUTS = "MLOG_AZUREML_OUTPUTS"
+"""Environment variable of a submitted script: JSON, name to folder."""
+
+
+class ScriptRunConfig(LocalScript):
+    """A script to submit, with the SDK's arguments in their order.
+
+    What is set afterwards (`config.run_config.environment = env`) counts, too. The
+    compute target is this machine, images are not used, and one process is started
+    however many a distributed job would have.
+
+    Attributes:
+        source_directory, script, arguments, command: What is run.
+        run_config: See `RunConfiguration`; there always is one.
+    """
+
+    run_config: RunConfiguration
+
+    def __init__(
+        self,
+        source_directory: str | os.PathLike[str],
+        script: str | os.PathLike[str] | None = None,
+        arguments: Sequence[Any] | str | None = None,
+        run_config: RunConfiguration | None = None,
+        _telemetry_values: Any = None,
+        compute_target: Any = None,
+        environment: Environment | None = None,
+        distributed_job_config: Any = None,
+        resume_from: Any = None,
+        max_run_duration_seconds: float | None = MAX_SECONDS,
+        command: Sequence[Any] | str | None = None,
+        docker_runtime_config: Any = None,
+    ) -> None:
+        """Describe a run; nothing is started.
+
+        Args:
+            source_directory: Folder that is copied into the run and that the script
+                starts in.
+            script: Path in it; default: that of `run_config`.
+            arguments: Numbers, paths and data sets become texts.
+            run_config: Wins over target, environment and duration given here.
+            compute_target: A name or a target; every one is this machine.
+            environment: Variables and interpreter of the script.
+            distributed_job_config: Not used: one process is started.
+            resume_from: Must be None.
+            max_run_duration_seconds: After which the script is ended.
+            command: What is run instead of a script.
+            docker_runtime_config, _telemetry_values: Not used.
+
+        Raises:
+            FileNotFoundError, ValueError, TypeError: An argument is wrong.
+        """
+        if run_config is None:
+            run_config = RunConfiguration()
+            run_config.target = compute_target or "local"
+            run_config.environment = environment or Environment()
+            run_config.max_run_duration_seconds = max_run_duration_seconds
+        self.run_config = run_config
+        if script is None and command is None:
+            script, command = run_config.script, run_config.command
+        arguments = arguments if arguments is not None else run_config.arguments
+        given = arguments if command is None else command
+        self._data = list(given) if isinstance(given, list | tuple) else []
+        super().__init__(
+            source_directory,
+            script,
+            arguments if command is None else None,
+            run_config,
+            command=command,
+            resume_from=resume_from,
+        )
+        self.distributed_job_config = distributed_job_config
+        self.docker_runtime_config = docker_runtime_config
+        self.placement = Placement()
+
+    @property
+    def environment(self) -> Environment | None:
+        """That of the run configuration."""
+        return self.run_config.environment
+
+    @environment.setter
+    def environment(self, value: Environment | None) -> None:
+        self.run_config.environment = value
+
+    @property
+    def compute_target(self) -> str | None:
+        """Name of that of the run configuration."""
+        return self.run_config.target
+
+    @compute_target.setter
+    def compute_target(self, value: Any) -> None:
+        self.run_config.target = value
+
+    @property
+    def max_run_duration_seconds(self) -> float | None:
+        """That of the run configuration, else 30 days."""
+        said = self.run_config.max_run_duration_seconds
+        return MAX_SECONDS if said is None else said
+
+    @max_run_duration_seconds.setter
+    def max_run_duration_seconds(self, value: float | None) -> None:
+        self.run_config.max_run_duration_seconds = value
+
+    @property
+    def interpreter(self) -> str:
+        """Path of the Python that runs the script."""
+        return self.placement.python or super().interpreter
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Environment variables for the script."""
+        return {
+            "PYTHONPATH": _with_shim(os.environ.get("PYTHONPATH")),
+            **super().variables,
+            **{k: str(v) for k, v in self.run_config.environment_variables.items()},
+            **self.placement.environment_variables,
+            **self._data_variables(),
+        }
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """Data sets among the arguments and in the run configuration, by name."""
+        given = [*self._data, *self.run_config.data.values()]
+        return {i.name: i.dataset for i in _only(DatasetConsumptionConfig, given)}
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """Folders that the script is told to write to, by name."""
+        given = [*self._data, *self.run_config.output_data.values()]
+        return {out.name: str(out) for out in _only(OutputFileDatasetConfig, given)}
+
+    def placed(self, workspace: Workspace) -> "ScriptRunConfig":
+        """Look up what is known of the compute target, and say where the script runs.
+
+        Raises:
+            ComputeTargetException: `compute.toml` is wrong.
+        """
+        self.placement = place(workspace.root, self.compute_target or "local")
+        count = getattr(self.distributed_job_config, "processes", 1)
+        if count > 1:
+            note("processes", f"one process is started here, not {count}")
+        if getattr(self.docker_runtime_config, "use_docker", False):
+            note("docker", "no image is used: the script runs on this machine itself")
+        return self
+
+    def _data_variables(self) -> dict[str, str]:
+        """Return what tells the script of its data."""
+        inputs = {name: data.document() for name, data in self.inputs.items()}
+        paths = {name: data.argument for name, data in self.inputs.items()}
+        told = {INPUTS: json.dumps(inputs)} if inputs else {}
+        if self.outputs:
+            told[OUTPUTS] = json.dumps(self.outputs)
+        return {**paths, **told}
+
+    def _check_means(self) -> None:
+        """Refuse what cannot be had on this machine."""
+        if self.resume_from is not None:
+            raise ValueError(
+                "resume_from is not supported; give the folder of the former run's "
+                "files as an argument"
+            )
+
+
+def _with_shim(path: str | None) -> str:
+    """Return a PYTHONPATH by which the script finds mlog as `azureml`."""
+    parts = [part for part in (path or "").split(os.pathsep) if part]
+    return os.pathsep.join(
+        [SHIM, *(part for part in parts if Path(part) != Path(SHIM))]
+    )
+
+
+def _only(kind: type[Any], given: Iterable[Any]) -> Iterable[Any]:
+    return (item for item in given if isinstance(item, kind))

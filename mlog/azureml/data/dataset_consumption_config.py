@@ -1,0 +1,5 @@
+"""The SDK's place for `DatasetConsumptionConfig`."""
+
+from mlog.azureml.data.consumption import DatasetConsumptionConfig
+
+__all__ = ["DatasetConsumptionConfig"]

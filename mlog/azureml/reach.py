@@ -1,0 +1,69 @@
+"""Which parts of the SDK a machine alone cannot do, and what to use instead."""
+
+from typing import NoReturn
+
+from mlog.azureml.exceptions import UserErrorException
+
+__all__ = ["instead", "needs_azure"]
+
+_SCRIPTS = "run scripts with ScriptRunConfig and experiment.submit"
+_SWEEP = "loop over the values with run.child_run, or wait for `mlog sweep`"
+_SERVE = "load the model from Model(...).download() in a server of your own"
+
+_OUT_OF_REACH = {
+    "accel": _SERVE,
+    "automl": "fit the models you want to compare in child runs (run.child_run)",
+    "contrib": _SCRIPTS,
+    "core.image": _SERVE,
+    "core.keyvault": "read secrets from environment variables",
+    "core.linked_service": "read the data from a local path",
+    "core.private_endpoint": "leave it out: nothing listens on a network",
+    "core.webservice": _SERVE,
+    "datadrift": "log the comparison of two data sets with run.log_table",
+    "dataprep": "read data with pandas, from the path that a Dataset gives",
+    "explain": "use the interpret or shap package, and run.log_table its result",
+    "fsspec": "read the data from a local path",
+    "interpret": "use the interpret or shap package, and run.log_table its result",
+    "mlflow": 'use mlflow itself; start_run(remote="mlflow+https://…") is to come',
+    "monitoring": _SERVE,
+    "opendatasets": "download the data once and read it from a local path",
+    "pipeline": "call the steps one after the other, each in a run.child_run, or "
+    + _SCRIPTS,
+    "responsibleai": "use the responsibleai package, and run.log_table its result",
+    "tensorboard": "read run.history(name)",
+    "train.automl": "fit the models you want to compare in child runs (run.child_run)",
+    "train.dnn": _SCRIPTS,
+    "train.estimator": _SCRIPTS,
+    "train.hyperdrive": _SWEEP,
+    "train.sklearn": _SCRIPTS,
+}
+
+
+def instead(name: str) -> str | None:
+    """Return what to use instead of a module that is out of reach.
+
+    Args:
+        name: Without the leading "azureml."; a module below one of the table counts.
+
+    Returns:
+        A phrase for an error message; None for a module that is within reach, or
+        that nobody has heard of.
+    """
+    parts = name.split(".")
+    for end in range(len(parts), 0, -1):
+        if found := _OUT_OF_REACH.get(".".join(parts[:end])):
+            return found
+    return None
+
+
+def needs_azure(what: str, advice: str) -> NoReturn:
+    """Raise because something is out of reach.
+
+    Args:
+        what: The call, as a user wrote it.
+        advice: What to use instead.
+
+    Raises:
+        UserErrorException: Always.
+    """
+    raise UserErrorException(f"{what} needs Azure and is not there locally; {advice}")

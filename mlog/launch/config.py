@@ -1,0 +1,226 @@
+"""What is to be run, under v1's names: `ScriptRunConfig`."""
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mlog.plain import safe_str
+
+__all__ = ["MAX_SECONDS", "ScriptRunConfig"]
+
+MAX_SECONDS = 2_592_000
+"""How long a script may run unless it is told otherwise: 30 days, as in v1."""
+
+_LOCAL = (None, "", "local")
+
+
+class ScriptRunConfig:
+    """A script with its source folder, arguments and interpreter.
+
+    Checked when it is made. Its attributes may be changed afterwards, as v1 code does;
+    they are looked at again when it is submitted.
+
+    Attributes:
+        source_directory: Folder that is snapshotted and that the script starts in.
+        script: Path of the script relative to it; None where there is a command.
+        arguments: Command line of the script, as texts.
+        command: What is run instead of a script: a list of texts, or a text for the
+            shell.
+        max_run_duration_seconds: After which the script is ended. None: no limit.
+        azureml: Whether the script finds mlog under the name `azureml`.
+        in_place: Whether it runs in the source folder itself, not in a copy.
+    """
+
+    def __init__(
+        self,
+        source_directory: str | os.PathLike[str],
+        script: str | os.PathLike[str] | None = None,
+        arguments: Sequence[Any] | str | None = None,
+        run_config: Any = None,
+        _telemetry_values: Any = None,
+        compute_target: Any = None,
+        environment: Any = None,
+        distributed_job_config: Any = None,
+        resume_from: Any = None,
+        max_run_duration_seconds: float | None = MAX_SECONDS,
+        command: Sequence[Any] | str | None = None,
+        docker_runtime_config: Any = None,
+        *,
+        azureml: bool = False,
+        in_place: bool = False,
+    ) -> None:
+        """Describe a run; nothing is started.
+
+        Args:
+            source_directory: See the attributes; "" is the current folder.
+            script: See the attributes.
+            arguments: Of the script; numbers and the like become texts, a text is
+                split as the shell would.
+            run_config: v1's object, whose `target`, `environment` and
+                `max_run_duration_seconds` win over those given here.
+            _telemetry_values: Not used.
+            compute_target: None or "local".
+            environment: Interpreter of the script: a path, or an object with
+                `python.interpreter_path` and `environment_variables`, as v1's. None:
+                the one that submits.
+            distributed_job_config: None; ranks are not started yet.
+            resume_from: None; there is no other run to start from yet.
+            max_run_duration_seconds: See the attributes.
+            command: See the attributes.
+            docker_runtime_config: None, or v1's object with `use_docker` False.
+            azureml: See the attributes.
+            in_place: See the attributes.
+
+        Raises:
+            FileNotFoundError: The folder or the script is not there.
+            ValueError: Neither or both of script and command are given, or something
+                is asked for that there is not here.
+            TypeError: An argument is of a wrong kind.
+        """
+        self.source_directory = os.fspath(source_directory) or "."
+        self.script = os.fspath(script) if script is not None else None
+        self.arguments = _texts("arguments", arguments, split=True)
+        self.command = _command(command)
+        self.environment = _of(run_config, "environment", environment)
+        self.compute_target = _of(run_config, "target", compute_target)
+        self.max_run_duration_seconds = _of(
+            run_config, "max_run_duration_seconds", max_run_duration_seconds
+        )
+        self.run_config = run_config
+        self.distributed_job_config = distributed_job_config
+        self.resume_from = resume_from
+        self.docker_runtime_config = docker_runtime_config
+        self.azureml = azureml
+        self.in_place = in_place
+        self.check()
+
+    def check(self) -> None:
+        """Refuse what cannot be run; raises as the constructor does."""
+        if (self.script is None) == (self.command is None):
+            given = "neither" if self.script is None else "both"
+            raise ValueError(f"give either script or command; {given} are given")
+        if self.command is not None and self.arguments:
+            raise ValueError(
+                "arguments are for a script; put those of a command into command"
+            )
+        self._check_files()
+        limit = self.max_run_duration_seconds
+        if limit is not None and not _is_positive(limit):
+            raise ValueError(
+                f"max_run_duration_seconds must be seconds > 0 or None, got {limit!r}"
+            )
+        self._check_means()
+
+    @property
+    def source(self) -> Path:
+        """The source folder, absolute."""
+        return Path(os.path.abspath(os.path.expanduser(self.source_directory)))
+
+    @property
+    def interpreter(self) -> str:
+        """Path of the Python that runs the script."""
+        if isinstance(self.environment, str | os.PathLike):
+            return os.path.expanduser(os.fspath(self.environment))
+        python = getattr(self.environment, "python", None)
+        path = getattr(python, "interpreter_path", None)
+        # "python" is what v1's environments say that were told nothing.
+        return sys.executable if path in (None, "", "python") else str(path)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Environment variables that the environment adds for the script."""
+        given = getattr(self.environment, "environment_variables", None)
+        if not isinstance(given, Mapping):
+            return {}
+        return {str(name): safe_str(value) for name, value in given.items()}
+
+    @property
+    def line(self) -> list[str]:
+        """The whole command line."""
+        if isinstance(self.command, str):
+            return ["/bin/sh", "-c", self.command]
+        if self.command is not None:
+            return list(self.command)
+        alias = ["-m", "mlog.azureml"] if self.azureml else []
+        return [self.interpreter, *alias, str(self.script), *self.arguments]
+
+    def __repr__(self) -> str:
+        """Return source folder and script or command."""
+        what = self.script if self.command is None else self.command
+        return f"<ScriptRunConfig {what!r} in {self.source_directory!r}>"
+
+    def _check_files(self) -> None:
+        if not self.source.is_dir():
+            raise FileNotFoundError(
+                f"source_directory {str(self.source)!r} is no folder"
+            )
+        if self.script is None:
+            return
+        path = Path(os.path.normpath(self.source / self.script))
+        if not path.is_relative_to(self.source):
+            raise ValueError(
+                f"script must lie in source_directory {str(self.source)!r}, "
+                f"got {self.script!r}"
+            )
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"script {self.script!r} is not in source_directory {str(self.source)!r}"
+            )
+
+    def _check_means(self) -> None:
+        """Refuse what asks for more than this machine and an interpreter on it."""
+        target = getattr(self.compute_target, "name", self.compute_target)
+        if target not in _LOCAL:
+            raise ValueError(
+                f"compute_target must be None or 'local', got {target!r}; "
+                "scripts run on this machine"
+            )
+        for name in ("distributed_job_config", "resume_from"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name} is not supported; leave it out")
+        if getattr(self.docker_runtime_config, "use_docker", False):
+            raise ValueError(
+                "docker_runtime_config: containers are not supported; leave it out, "
+                "and name the interpreter by environment"
+            )
+
+
+def _of(run_config: Any, name: str, given: Any) -> Any:
+    """Return what a v1 run configuration says, else what was given here."""
+    said = getattr(run_config, name, None)
+    return given if said is None else said
+
+
+def _command(command: Sequence[Any] | str | None) -> list[str] | str | None:
+    if isinstance(command, str):
+        if not command.strip():
+            raise ValueError("command must not be empty")
+        return command
+    if command is None:
+        return None
+    texts = _texts("command", command, split=False)
+    if not texts:
+        raise ValueError("command must not be empty")
+    return texts
+
+
+def _texts(name: str, given: object, *, split: bool) -> list[str]:
+    """Return the items of a command line as texts."""
+    if given is None:
+        return []
+    if isinstance(given, str) and split:
+        return shlex.split(given)
+    if not isinstance(given, list | tuple):
+        raise TypeError(f"{name} must be a list, got {type(given).__name__}")
+    texts = [os.fsdecode(x) if isinstance(x, os.PathLike) else str(x) for x in given]
+    for text in texts:
+        if "\0" in text:
+            raise ValueError(f"{name} must not have a NUL in them, got {text!r}")
+    return texts
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0

@@ -1,0 +1,121 @@
+r"""From the bytes a program prints to lines, whatever the bytes are.
+
+- A line ends with `\n` or `\r\n`. One that is longer than `LIMIT` comes in parts.
+- `\r` alone goes back to the beginning: what stood there is a state that the next one
+  replaces, as a progress bar does. A line is its last state that is not empty.
+- Nothing is held but the line that is not finished yet.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+__all__ = ["LIMIT", "Lines", "Piece"]
+
+LIMIT = 65_536
+"""Longest line, or part of one, in bytes."""
+
+_END = re.compile(rb"\r\n|\n|\r")
+_NEAR = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    r"""Some bytes that were printed, and the line they finish, if they finish one.
+
+    Attributes:
+        raw: The bytes as they came; those of all pieces are all that was printed.
+        line: What stands in the line, without its end. None: it goes on, or is a state
+            that is being replaced.
+        redraws: How many states of the line have been replaced.
+        continues: Whether the rest of the line comes in the next one.
+    """
+
+    raw: bytes
+    line: bytes | None = None
+    redraws: int = 0
+    continues: bool = False
+
+
+class Lines:
+    """Cuts one stream into pieces. For one thread at a time."""
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        """Begin a stream; `limit` is for tests."""
+        self._limit = limit
+        self._held = b""
+        self._state = b""
+        self._redraws = 0
+
+    def feed(self, data: bytes) -> Iterator[Piece]:
+        """Yield what is complete with the next bytes; to be used up before the next."""
+        start, looked = 0, max(0, len(self._held) - 1)
+        data = self._held + data
+        for match in _END.finditer(data, looked):
+            if match[0] == b"\r" and match.end() == len(data):
+                break  # half a \r\n perhaps
+            yield from self._close(data[start : match.start()], match[0])
+            start = match.end()
+        while len(data) - start > self._limit:
+            end = self._cut(data, start)
+            yield Piece(data[start:end], data[start:end], self._redraws, True)
+            self._state, self._redraws = b"", 0
+            start = end
+        self._held = data[start:]
+
+    def end(self) -> Iterator[Piece]:
+        """Yield what is left at the end of the stream."""
+        raw, self._held = self._held, b""
+        text = raw.removesuffix(b"\r")
+        if raw or self._state:
+            yield self._line(text, raw)
+
+    def _close(self, text: bytes, ending: bytes) -> Iterator[Piece]:
+        """Yield the pieces of a text that an ending follows."""
+        raw = text + ending
+        for part in self._parts(text):
+            yield Piece(part, part, self._redraws, True)
+            self._state, self._redraws = b"", 0
+            raw = raw[len(part) :]
+            text = text[len(part) :]
+        if ending != b"\r":
+            yield self._line(text, raw)
+            return
+        yield Piece(raw)
+        if text:
+            self._replace(text)
+
+    def _parts(self, text: bytes) -> Iterator[bytes]:
+        """Yield all parts but the last of a text that is too long."""
+        start = 0
+        while len(text) - start > self._limit:
+            end = self._cut(text, start)
+            yield text[start:end]
+            start = end
+
+    def _line(self, text: bytes, raw: bytes) -> Piece:
+        if text:
+            self._replace(text)
+        piece = Piece(raw, self._state, self._redraws)
+        self._state, self._redraws = b"", 0
+        return piece
+
+    def _replace(self, text: bytes) -> None:
+        self._redraws += bool(self._state)
+        self._state = text
+
+    def _cut(self, data: bytes, start: int) -> int:
+        """Return where a part that begins at `start` ends.
+
+        That is after a blank if one is near, so that no word is cut (a secret is found
+        as a whole or not at all), and never within a character.
+        """
+        end = start + self._limit
+        near = max(start, end - _NEAR)
+        blank = max(data.rfind(b" ", near, end), data.rfind(b"\t", near, end))
+        if blank > start:
+            return blank + 1
+        first = end
+        while first > max(start + 1, end - 3) and data[first] & 0xC0 == 0x80:
+            first -= 1
+        return first if data[first] & 0xC0 != 0x80 else end

@@ -1,0 +1,773 @@
+"""Pictures of one metric: an inline SVG for pages, a line of blocks for terminals. Pure.
+
+Invariants:
+    - A long series is drawn in columns that keep their least and greatest value, so no
+      spike is lost, whatever the size of the picture.
+    - NaN and the infinities are marks of their own: never left out, and never part of
+      the scale.
+    - Nothing that was logged can act on the page or the screen: texts are escaped,
+      control characters shown. An SVG is XML of its own without script, ids or links.
+"""
+
+import math
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+from itertools import groupby, pairwise
+from typing import Any
+
+__all__ = [
+    "Column",
+    "Summary",
+    "columns_of",
+    "exact",
+    "markup",
+    "nice_ticks",
+    "short",
+    "shown",
+    "sparkline",
+    "summarize",
+    "svg_curve",
+]
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_NAN, _UP, _DOWN = "×", "↑", "↓"
+
+# Controls (C0 but tab and newline, DEL, C1), marks that turn the direction of text,
+# line separators, halves of surrogate pairs, and what XML does not allow besides.
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f"
+    "\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
+)
+
+_HEAD, _FOOT, _EDGE = 18.0, 15.0, 6.0  # pixels above, below and right of the plot
+_LETTER = 6.0  # pixels of a character of a label, 10 px high
+_TITLE_LETTER = 6.4  # the same of the title, which is bold and 11 px high
+_TEXT_HEIGHT = 11.0  # least distance of the labels of the y axis
+_MARK = 7.0  # least distance of two marks of a kind
+_MAX_DOTS = 20  # points that get a dot each
+_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+# Mid tones with a contrast of at least 3:1 on white and on near black; a page that
+# knows its background sets the variables.
+_LINE = "var(--mlog-line,#2f7fc4)"
+_BAD = "var(--mlog-bad,#d6453d)"
+
+
+# --- numbers -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What is drawn at one place of the x axis.
+
+    Attributes:
+        first: Step of its first point.
+        last: Step of its last point.
+        low: Least finite value; NaN when there is none.
+        high: Greatest finite value; NaN when there is none.
+        end: Last finite value; NaN when there is none.
+        count: Number of points, finite or not.
+        nan: How many of them are NaN.
+        up: How many are infinite.
+        down: How many are minus infinity.
+    """
+
+    first: float
+    last: float
+    low: float
+    high: float
+    end: float
+    count: int
+    nan: int = 0
+    up: int = 0
+    down: int = 0
+
+    @property
+    def middle(self) -> float:
+        """Step at which the column is drawn."""
+        return self.first + (self.last - self.first) / 2
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether there is a finite value."""
+        return not math.isnan(self.low)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A series in some numbers.
+
+    Attributes:
+        count: Number of points, finite or not.
+        last: Value of the greatest step; NaN without points.
+        low: Least finite value; NaN when there is none.
+        high: Greatest finite value; NaN when there is none.
+        last_step: Step of `last`; NaN without points, like the next two.
+        low_step: Step at which `low` was first reached.
+        high_step: Step at which `high` was first reached.
+        nan: How many points are NaN.
+        up: How many are infinite.
+        down: How many are minus infinity.
+    """
+
+    count: int = 0
+    last: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    last_step: float = math.nan
+    low_step: float = math.nan
+    high_step: float = math.nan
+    nan: int = 0
+    up: int = 0
+    down: int = 0
+
+
+def summarize(steps: Sequence[Any], values: Sequence[Any]) -> Summary:
+    """Return last, least and greatest value of a series, and what is not finite.
+
+    Args:
+        steps: Position of each value, in any order.
+        values: The values; what is no number counts as NaN.
+    """
+    at, of = _points(steps, values)
+    finite = _finite(of)
+    if not of:
+        return Summary()
+    low = min(finite, default=math.nan)
+    high = max(finite, default=math.nan)
+    nan, up, down = _odd_ones(of) if len(finite) < len(of) else (0, 0, 0)
+    return Summary(
+        *(len(of), of[-1], low, high, at[-1]),
+        *(at[of.index(low)] if finite else math.nan,),
+        *(at[of.index(high)] if finite else math.nan,),
+        *(nan, up, down),
+    )
+
+
+def columns_of(steps: Sequence[Any], values: Sequence[Any], most: int) -> list[Column]:
+    """Return a series as at most so many columns of equal width, from left to right.
+
+    Up to `most` points are a column each. Places without a point have no column.
+
+    Args:
+        steps: Position of each value, in any order; they may repeat.
+        values: The values; what is no number counts as NaN.
+        most: Greatest number of columns, at least 1.
+    """
+    at, of = _points(steps, values)
+    if len(of) <= most:
+        return [_column([x], [y]) for x, y in zip(at, of, strict=True)]
+    spans = pairwise(_edges(at, most))
+    return [_column(at[a:b], of[a:b]) for a, b in spans if a < b]
+
+
+def nice_ticks(low: float, high: float, most: int) -> list[float]:
+    """Return round numbers from `low` to `high` in equal steps of 1, 2 or 5 times 10ⁿ.
+
+    Args:
+        low: Least finite number of an axis.
+        high: Greatest; where it is not greater than `low`, the only tick is `low`.
+        most: About how many ticks there is room for, at least 1.
+
+    Returns:
+        Rising numbers, at least one; two or more wherever floats can tell them apart.
+    """
+    if not high > low:
+        return [low]
+    for parts in (most, most * 2, most * 4):
+        # A difference of the ends themselves could be too large for a float.
+        step = _nice_step(high / parts - low / parts)
+        ticks = [*_multiples(low, high, step)] if step > 0 else []
+        if len(ticks) > 1:
+            return ticks
+    return [low]
+
+
+def _multiples(low: float, high: float, step: float) -> Iterator[float]:
+    """Yield the multiples of a step from `low` to `high`, some ten at most."""
+    first, last = math.ceil(low / step), math.floor(high / step)
+    if last - first > 100 or step < math.ulp(max(abs(low), abs(high))):
+        return  # so near to each other that the numbers are no longer round
+    digits = 15 - math.floor(math.log10(step)) if step < 1 else 0
+    for count in range(first, last + 1):
+        yield round(count * step, digits) if 0 < digits < 300 else count * step
+
+
+def _nice_step(raw: float) -> float:
+    """Return the least step of 1, 2 or 5 times a power of ten that is not below."""
+    if not raw > 0:
+        return 0.0
+    exponent = math.floor(math.log10(raw))
+    steps = (float(f"{factor}e{exponent}") for factor in (1, 2, 5))
+    return next((step for step in steps if step >= raw), float(f"1e{exponent + 1}"))
+
+
+def _points(
+    steps: Sequence[Any], values: Sequence[Any]
+) -> tuple[list[float], list[float]]:
+    """Return steps and values as floats, by rising step."""
+    of = _floats(values)
+    at = _floats(steps)
+    if len(at) != len(of):
+        raise ValueError(f"expected as many steps as values, got {len(at)}, {len(of)}")
+    if len(_finite(at)) < len(at):  # no axis can show these
+        at = [float(n) for n in range(len(of))]
+    if any(a > b for a, b in pairwise(at)):
+        order = sorted(range(len(at)), key=at.__getitem__)
+        at, of = [at[n] for n in order], [of[n] for n in order]
+    return at, of
+
+
+def _floats(numbers: Sequence[Any]) -> list[float]:
+    """Return a list or array as floats."""
+    plain = numbers.tolist() if hasattr(numbers, "tolist") else numbers
+    try:
+        return [*map(float, plain)]
+    except (TypeError, ValueError, OverflowError):
+        return [*map(_float, plain)]
+
+
+def _float(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.copysign(math.inf, value)
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def _finite(numbers: list[float]) -> list[float]:
+    """Return the finite ones; the list itself where all are."""
+    if math.isfinite(sum(numbers)):  # a sum is many times faster than a look at each
+        return numbers
+    return [*filter(math.isfinite, numbers)]
+
+
+def _odd_ones(values: list[float]) -> tuple[int, int, int]:
+    """Count NaN, infinity and minus infinity."""
+    nan = sum(map(math.isnan, values))
+    return nan, values.count(math.inf), values.count(-math.inf)
+
+
+def _column(at: list[float], of: list[float]) -> Column:
+    finite = _finite(of)
+    nan, up, down = _odd_ones(of) if len(finite) < len(of) else (0, 0, 0)
+    if not finite:
+        void = math.nan
+        return Column(at[0], at[-1], void, void, void, len(of), nan, up, down)
+    low, high, end = min(finite), max(finite), finite[-1]
+    return Column(at[0], at[-1], low, high, end, len(of), nan, up, down)
+
+
+def _edges(at: list[float], count: int) -> Iterator[int]:
+    """Yield where columns of equal width begin in the points, and the end."""
+    span = at[-1] - at[0]
+    yield 0
+    for n in range(1, count):
+        yield bisect_left(at, at[0] + span * (n / count))
+    yield len(at)
+
+
+# --- texts -------------------------------------------------------------------------
+
+
+def shown(text: str) -> str:
+    r"""Return the text with control characters shown (`\x1b`); lines and tabs stay."""
+    return _UNSAFE.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def markup(text: str) -> str:
+    """Return the text for HTML or XML, also inside of quotes: escaped, and `shown`."""
+    return escape(shown(text))
+
+
+def exact(value: float) -> str:
+    """Return all digits of a number, without a `.0`: `0.1`, `5`, `1e+300`, `NaN`."""
+    value = float(value)
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+
+
+def short(value: float) -> str:
+    """Return a number with about four digits, as in `0.1235`, `41,230` and `1.2e-7`."""
+    if not math.isfinite(value) or value == 0:
+        return exact(value)
+    size = abs(value)
+    if 1e-4 <= size < 1:
+        return _trimmed(f"{value:.{3 - math.floor(math.log10(size))}f}")
+    if 1 <= size < 1e9:
+        decimals = max(0, 3 - math.floor(math.log10(size)))
+        text = f"{value:,.{decimals}f}"
+        return _trimmed(text) if decimals else text
+    return _power(f"{value:.3e}")
+
+
+def _power(text: str) -> str:
+    """Shorten `1.200e-07` to `1.2e-7`."""
+    number, _, exponent = text.partition("e")
+    return f"{_trimmed(number)}e{int(exponent)}"
+
+
+def _trimmed(text: str) -> str:
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _tick_texts(ticks: list[float]) -> list[str]:
+    """Return labels of an axis, all with the digits that tell them apart."""
+    if len(ticks) < 2:
+        return [short(tick) for tick in ticks]
+    step = ticks[1] - ticks[0]
+    largest = max(map(abs, ticks))
+    for size, prefix in _PREFIXES if 1e4 <= largest < 1e15 else ():
+        if largest >= size and step >= size / 100:
+            return [_scaled(tick / size, step / size, prefix) for tick in ticks]
+    if 1e-4 <= largest < 1e15:
+        return [_scaled(tick, step, "") for tick in ticks]
+    digits = min(15, max(0, math.ceil(math.log10(largest / step) - 1e-9)))
+    return [_power(f"{tick:.{digits}e}") if tick else "0" for tick in ticks]
+
+
+def _scaled(value: float, step: float, prefix: str) -> str:
+    decimals = min(15, max(0, -math.floor(math.log10(step) + 1e-9)))
+    text = _trimmed(f"{value:.{decimals}f}")
+    return "0" if text in ("0", "-0") else text + prefix
+
+
+# --- a line of blocks --------------------------------------------------------------
+
+
+def sparkline(values: Sequence[Any], width: int = 24) -> str:
+    """Draw a series as one line of Unicode blocks of eight heights.
+
+    Up to `width` values are a block each. Of more, two blocks each stand for the least
+    and the greatest value of a stretch, in their order, so that spikes stay. `×` is a
+    NaN, `↑` and `↓` are the infinities; in a stretch with some of these the mark stands
+    beside the value that is farther from the middle of the whole range.
+
+    Args:
+        values: In their order; what is no number counts as NaN.
+        width: Most characters to return, at least 2.
+    """
+    if width < 2:
+        raise ValueError(f"width must be at least 2, got {width!r}")
+    of = _floats(values)
+    finite = _finite(of)
+    low, high = min(finite, default=0.0), max(finite, default=0.0)
+    if len(of) > width:
+        middle = low / 2 + high / 2
+        pairs = width // 2
+        cuts = [len(of) * n // pairs for n in range(pairs + 1)]
+        of = [v for a, b in pairwise(cuts) for v in _two_of(of[a:b], middle)]
+    return "".join(_block(value, low, high) for value in of)
+
+
+def _two_of(values: list[float], middle: float) -> list[float]:
+    """Return what two blocks show of a stretch."""
+    finite = _finite(values)
+    odd = next((v for v in values if not math.isfinite(v)), None)
+    if not finite:
+        return [values[0], values[-1]]
+    low, high = min(finite), max(finite)
+    if odd is None:
+        pair = [low, high]
+    else:
+        pair = [high if high - middle >= middle - low else low, odd]
+    return sorted(pair, key=lambda one: _place(values, one))
+
+
+def _place(values: list[float], wanted: float) -> int:
+    """Return where a value first stands; NaN equals nothing, so it is asked for."""
+    if math.isnan(wanted):
+        return next(n for n, value in enumerate(values) if math.isnan(value))
+    return values.index(wanted)
+
+
+def _block(value: float, low: float, high: float) -> str:
+    if math.isnan(value):
+        return _NAN
+    if math.isinf(value):
+        return _UP if value > 0 else _DOWN
+    span = high / 2 - low / 2
+    if span <= 0:
+        return _BLOCKS[3]
+    return _BLOCKS[min(7, int((value / 2 - low / 2) / span * 8))]
+
+
+# --- a curve -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """Where the plot lies in the picture, and what its edges stand for.
+
+    Attributes:
+        left: Pixels from the picture's left edge, like `right`.
+        top: Pixels from the picture's upper edge, like `bottom`.
+        xs: Least and greatest step.
+        ys: Least and greatest value of the y axis, on its scale.
+        scale: Takes a value to the y axis: itself, or its logarithm.
+    """
+
+    left: float
+    right: float
+    top: float
+    bottom: float
+    xs: tuple[float, float]
+    ys: tuple[float, float]
+    scale: Callable[[float], float]
+
+    def x(self, step: float) -> float:
+        """Return the pixel of a step; the middle where there is only one."""
+        return self.left + (self.right - self.left) * _share(step, self.xs)
+
+    def y(self, value: float) -> float:
+        """Return the pixel of a finite value."""
+        share = _share(self.scale(value), self.ys)
+        return self.bottom - (self.bottom - self.top) * share
+
+
+def svg_curve(
+    steps: Sequence[Any],
+    values: Sequence[Any],
+    *,
+    title: str,
+    width: int = 260,
+    height: int = 90,
+    log: bool = False,
+) -> str:
+    """Draw one metric over its steps as an inline SVG with axes.
+
+    More points than fit are drawn as the band from the least to the greatest value of
+    each column two pixels wide, with a line through the last ones. NaN and infinities
+    are marks at the edge. The picture's tooltip has the exact last, least and greatest
+    value, that of each place those which are drawn there.
+
+    Texts and axes have the colour of the text around; `--mlog-line` and `--mlog-bad`
+    (CSS variables) are the colours of the line and of marks.
+
+    Args:
+        steps: Position of each value, in any order; they may repeat.
+        values: The values; what is no number counts as NaN.
+        title: Name of the metric.
+        width: Pixels, at least 120.
+        height: Pixels, at least 60.
+        log: Whether the y axis is logarithmic; values that are not positive are marked
+            like minus infinity.
+
+    Raises:
+        ValueError: Not as many steps as values, or too small a picture.
+    """
+    if width < 120 or height < 60:
+        raise ValueError(
+            f"a curve needs at least 120 × 60 pixels, got {width}×{height}"
+        )
+    found = summarize(steps, values)
+    of = _above_zero(values) if log else values
+    columns = columns_of(steps, of, max(1, (width - 40) // 2))
+    parts = [_heading(title, found, width)]
+    if any(column.is_drawn for column in columns):
+        parts += _plot(columns, width, height, log)
+    else:
+        parts += _empty(columns, found, width, height)
+    return _svg(parts, _description(title, found, log, of), width, height)
+
+
+def _above_zero(values: Sequence[Any]) -> list[float]:
+    """Put what a logarithmic axis cannot show below its end."""
+    return [-math.inf if value <= 0 else value for value in _floats(values)]
+
+
+def _svg(parts: Iterable[str], description: str, width: int, height: int) -> str:
+    text = markup(description)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}"'
+        f' viewBox="0 0 {width} {height}" role="img"'
+        ' font-family="system-ui,sans-serif" font-size="10" fill="currentColor"'
+        ' style="max-width:100%;font-variant-numeric:tabular-nums">'
+        f"<title>{text}</title>{''.join(parts)}</svg>"
+    )
+
+
+def _description(title: str, found: Summary, log: bool, values: Sequence[Any]) -> str:
+    """Say in words what the picture shows."""
+    if not found.count:
+        return f"{title}: no points"
+    parts = [f"{title}: {found.count:,} point{'s' if found.count > 1 else ''}"]
+    parts.append(f"last {exact(found.last)} at step {exact(found.last_step)}")
+    if not math.isnan(found.low):
+        parts.append(f"min {exact(found.low)} at step {exact(found.low_step)}")
+        parts.append(f"max {exact(found.high)} at step {exact(found.high_step)}")
+    parts += _odd_texts(found.nan, found.up, found.down)
+    if log:
+        below = sum(value == -math.inf for value in values) - found.down
+        parts += [f"{below:,} not above 0, below the log scale"] if below else []
+    return "; ".join(parts)
+
+
+def _odd_texts(nan: int, up: int, down: int) -> list[str]:
+    counts = {"NaN": nan, "Infinity": up, "-Infinity": down}
+    return [f"{count:,} × {name}" for name, count in counts.items() if count]
+
+
+def _heading(title: str, found: Summary, width: int) -> str:
+    """Name the metric on the left and its last value on the right."""
+    value = short(found.last) if found.count else ""
+    room = int((width - 8 - len(value) * _TITLE_LETTER) / _TITLE_LETTER)
+    name = title if len(title) <= room else "…" + title[-max(1, room - 1) :]
+    return (
+        f'<text x="2" y="11" font-size="11" font-weight="600">{markup(_line(name))}'
+        f'</text><text x="{width - _EDGE:g}" y="11" font-size="11"'
+        f' text-anchor="end">{value}</text>'
+    )
+
+
+def _line(text: str) -> str:
+    """Put a text on one line."""
+    return text.replace("\n", "\\n").replace("\t", "\\t")
+
+
+def _empty(
+    columns: list[Column], found: Summary, width: int, height: int
+) -> Iterator[str]:
+    """Say that there is no curve, and mark where points are that have no place."""
+    text = "no finite values" if found.count else "no points"
+    if found.count and not math.isnan(found.low):
+        text = "no values above 0"
+    yield (
+        f'<text x="{width / 2:g}" y="{height / 2 + 6:g}" text-anchor="middle"'
+        f' opacity=".75">{text}</text>'
+    )
+    if columns:
+        xs = (columns[0].first, columns[-1].last)
+        bottom = height - _FOOT
+        frame = _Frame(8, width - _EDGE, _HEAD, bottom, xs, (0, 1), float)
+        yield _x_axis(frame)
+        yield from _marks(columns, frame)
+
+
+def _plot(columns: list[Column], width: int, height: int, log: bool) -> Iterator[str]:
+    drawn = [column for column in columns if column.is_drawn]
+    low, high = min(c.low for c in drawn), max(c.high for c in drawn)
+    scale = math.log10 if log else float
+    ys = _padded(scale(low), scale(high))
+    bottom = height - _FOOT
+    most = max(2, int((bottom - _HEAD) // 20))
+    ticks = _log_ticks(low, high, most) if log else nice_ticks(low, high, most)
+    labels = _tick_texts(ticks) if not log else [_log_text(tick) for tick in ticks]
+    left = min(width * 0.45, 8 + _LETTER * max(map(len, labels)))
+    xs = (columns[0].first, columns[-1].last)
+    frame = _Frame(left, width - _EDGE, _HEAD, bottom, xs, ys, scale)
+    yield _y_axis(frame, ticks, labels)
+    yield _x_axis(frame)
+    yield from _curve(columns, frame)
+    yield from _marks(columns, frame)
+    yield _tooltips(columns, frame)
+
+
+def _padded(low: float, high: float) -> tuple[float, float]:
+    """Widen a range a little, so that the curve does not lie on the frame."""
+    if low == high:
+        room = abs(low) * 0.1 or 1.0
+    else:
+        room = high * 0.04 - low * 0.04
+    low, high = low - room, high + room
+    return (max(low, -1.7e308), min(high, 1.7e308))
+
+
+def _share(value: float, ends: tuple[float, float]) -> float:
+    """Return where a number lies between two others, from 0 to 1."""
+    span = ends[1] / 2 - ends[0] / 2  # halves: the difference may be no float
+    if not span > 0:
+        return 0.5
+    return min(1.0, max(0.0, (value / 2 - ends[0] / 2) / span))
+
+
+def _log_ticks(low: float, high: float, most: int) -> list[float]:
+    """Return powers of ten; where no two are in the range, other round numbers."""
+    first, last = math.floor(math.log10(low)), math.floor(math.log10(high))
+    powers = [float(f"1e{n}") for n in range(first, last + 1)]
+    powers = [tick for tick in powers if low <= tick <= high]
+    if len(powers) > 1:
+        return powers[:: math.ceil(len(powers) / (most + 1))]
+    between = [float(f"{n}e{first + k}") for k in (0, 1) for n in (1, 2, 5)]
+    between = [tick for tick in between if low <= tick <= high]
+    return between if len(between) > 1 else nice_ticks(low, high, most)
+
+
+def _log_text(value: float) -> str:
+    return short(value) if 1e-4 <= value < 1e5 else _power(f"{value:.3e}")
+
+
+# --- parts of the picture ----------------------------------------------------------
+
+
+def _y_axis(frame: _Frame, ticks: list[float], labels: list[str]) -> str:
+    """Return thin lines across the plot and their labels on its left."""
+    left, right = _n(frame.left), _n(frame.right)
+    lines, texts, below = "", "", math.inf
+    for tick, label in zip(ticks, labels, strict=True):
+        y = frame.y(tick)
+        if below - y < _TEXT_HEIGHT:  # on a logarithmic axis they come nearer
+            continue
+        lines += f"M{left} {_n(y)}H{right}"
+        x = _n(frame.left - 4)
+        texts += f'<text x="{x}" y="{_n(y)}" dy="3.5">{label}</text>'
+        below = y
+    return (
+        f'<path d="{lines}" stroke="currentColor" stroke-opacity=".14"/>'
+        f'<g text-anchor="end" fill-opacity=".78">{texts}</g>'
+    )
+
+
+def _x_axis(frame: _Frame) -> str:
+    """Return the line below the plot with its labels."""
+    low, high = frame.xs
+    width = frame.right - frame.left
+    ticks = _whole(nice_ticks(low, high, max(2, int(width // 55))))
+    labels = _tick_texts(ticks)
+    texts = "".join(
+        _x_label(frame, frame.x(tick), label)
+        for tick, label in zip(ticks, labels, strict=True)
+    )
+    tips = "".join(f"M{_n(frame.x(tick))} {_n(frame.bottom)}v3" for tick in ticks)
+    path = f"M{_n(frame.left)} {_n(frame.bottom)}H{_n(frame.right)}{tips}"
+    return (
+        f'<path d="{path}" fill="none" stroke="currentColor" stroke-opacity=".45"/>'
+        f'<g fill-opacity=".78">{texts}</g>'
+    )
+
+
+def _whole(ticks: list[float]) -> list[float]:
+    """Leave out the ticks between two steps, unless nothing else is there."""
+    return [tick for tick in ticks if tick.is_integer()] or ticks
+
+
+def _x_label(frame: _Frame, x: float, label: str) -> str:
+    """Return a label in the middle under its tick, but inside of the picture."""
+    half = len(label) * _LETTER / 2
+    x = min(x, frame.right + _EDGE - half - 1)
+    return (
+        f'<text x="{_n(x)}" y="{_n(frame.bottom + 12)}" text-anchor="middle">'
+        f"{label}</text>"
+    )
+
+
+def _curve(columns: list[Column], frame: _Frame) -> Iterator[str]:
+    """Yield the band, the line and the dots; a place without a value is a gap."""
+    runs = [list(run) for drawn, run in groupby(columns, lambda c: c.is_drawn) if drawn]
+    if any(column.low < column.high for run in runs for column in run):
+        band = "".join(_band(run, frame) for run in runs)
+        yield (
+            f'<path class="mlog-band" d="{band}" style="fill:{_LINE};stroke:{_LINE}" fill-opacity=".32"'
+            ' stroke-opacity=".6" stroke-linejoin="round"/>'
+        )
+    line = "".join(_polyline(run, frame) for run in runs)
+    yield (
+        f'<path class="mlog-line" d="{line}" fill="none" style="stroke:{_LINE}" stroke-width="1.5"'
+        ' stroke-linejoin="round" stroke-linecap="round"/>'
+    )
+    dots = [run[0] for run in runs if len(run) == 1]
+    if len(columns) <= _MAX_DOTS:
+        dots = [column for run in runs for column in run]
+    if dots:
+        path = "".join(f"M{_at(c, c.end, frame)}h0" for c in dots)
+        yield (
+            f'<path d="{path}" fill="none" style="stroke:{_LINE}" stroke-width="4.5"'
+            ' stroke-linecap="round"/>'
+        )
+
+
+def _band(run: list[Column], frame: _Frame) -> str:
+    """Return the outline of a band: along the greatest values, back along the least."""
+    there = [_at(column, column.high, frame) for column in run]
+    back = [_at(column, column.low, frame) for column in reversed(run)]
+    return f"M{'L'.join(there + back)}Z"
+
+
+def _polyline(run: list[Column], frame: _Frame) -> str:
+    return f"M{'L'.join(_at(column, column.end, frame) for column in run)}"
+
+
+def _at(column: Column, value: float, frame: _Frame) -> str:
+    return f"{_n(frame.x(column.middle))} {_n(frame.y(value))}"
+
+
+def _marks(columns: list[Column], frame: _Frame) -> Iterator[str]:
+    """Yield crosses and arrows for what is not finite, and shade how far it reaches."""
+    kinds = (
+        ("nan", [c for c in columns if c.nan], "m-3 0l6 6m0-6l-6 6", frame.top),
+        ("up", [c for c in columns if c.up], "m-3.5 6l3.5-6l3.5 6z", frame.top),
+        ("down", [c for c in columns if c.down], "m-3.5-6h7l-3.5 6z", frame.bottom),
+    )
+    if any(found for _, found, _, _ in kinds):
+        yield _shade(columns, frame)
+    for name, found, shape, y in kinds:
+        places = _apart(frame.x(column.middle) for column in found)
+        path = "".join(f"M{_n(x)} {_n(y)}{shape}" for x in places)
+        if path:
+            fill = "none" if name == "nan" else _BAD
+            yield (
+                f'<path class="mlog-{name}" d="{path}" style="fill:{fill};stroke:{_BAD}"'
+                ' stroke-width="1.6" stroke-linejoin="round"/>'
+            )
+
+
+def _shade(columns: list[Column], frame: _Frame) -> str:
+    """Return a faint area over all columns with something that is not finite."""
+    path = ""
+    for is_odd, run in groupby(columns, lambda c: bool(c.nan or c.up or c.down)):
+        if not is_odd:
+            continue
+        ends = [*run]
+        left = max(frame.left, frame.x(ends[0].first) - 1)
+        right = min(frame.right, frame.x(ends[-1].last) + 1)
+        path += (
+            f"M{_n(left)} {_n(frame.top)}H{_n(right)}V{_n(frame.bottom)}H{_n(left)}Z"
+        )
+    return f'<path d="{path}" style="fill:{_BAD}" fill-opacity=".16"/>'
+
+
+def _apart(places: Iterable[float]) -> Iterator[float]:
+    """Leave out places too near to the one before."""
+    before = -math.inf
+    for place in places:
+        if place - before >= _MARK:
+            yield place
+            before = place
+
+
+def _tooltips(columns: list[Column], frame: _Frame) -> str:
+    """Return an area without colour around each column, whose tooltip has its values."""
+    middles = [frame.x(column.middle) for column in columns]
+    inner = [(a + b) / 2 for a, b in pairwise(middles)]
+    ends = [frame.left, *inner, frame.right]
+    areas = "".join(
+        f'<path d="M{_n(a)} {_n(frame.top)}H{_n(b)}V{_n(frame.bottom)}H{_n(a)}Z">'
+        f"<title>{_values_text(column)}</title></path>"
+        for column, (a, b) in zip(columns, pairwise(ends), strict=True)
+    )
+    return f'<g fill="none" pointer-events="all">{areas}</g>'
+
+
+def _values_text(column: Column) -> str:
+    """Say what one column shows."""
+    first, last = exact(column.first), exact(column.last)
+    where = f"step {first}" if first == last else f"steps {first} to {last}"
+    odd = _odd_texts(column.nan, column.up, column.down)
+    if column.count == 1 and not odd:
+        return f"{where}: {exact(column.end)}"
+    if not column.is_drawn:
+        return f"{where}: {', '.join(odd)}"
+    ends = [f"min {exact(column.low)}", f"max {exact(column.high)}"]
+    return f"{where}: {', '.join([*ends, f'last {exact(column.end)}', *odd])}"
+
+
+def _n(number: float) -> str:
+    """Return a coordinate to a tenth of a pixel."""
+    return f"{number:.1f}".removesuffix(".0")

@@ -1,0 +1,213 @@
+"""Parents and children of a run, and the handles they are given out as."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from mlog.errors import MlogError
+from mlog.folder import read_from
+from mlog.reader.find import iter_runs
+from mlog.reader.state import RunState, read_state
+from mlog.run.begin import begin
+from mlog.run.core import runs_here
+from mlog.run.life import LifeMethods
+
+__all__ = ["FamilyMethods", "fits", "handle"]
+
+R = TypeVar("R", bound=LifeMethods)
+
+_Wanted = str | Mapping[str, Any] | None
+_MAX_DOCUMENT = 64 << 20
+
+
+def handle(cls: type[R], path: Path) -> R:
+    """Return the object of the run at `path`: this process's own, or a new handle.
+
+    Raises:
+        RunNotFoundError: There is no run.
+    """
+    for run in runs_here.values():
+        if run.path == path and isinstance(run, cls):
+            return run
+    said = read_state(path)
+    return cls.made(
+        None,
+        run_id=path.name,
+        experiment=said.experiment,
+        path=path,
+        parent=said.parent,
+        said=said,
+    )
+
+
+class FamilyMethods(LifeMethods):
+    """Children and parent of a run."""
+
+    @property
+    def parent(self) -> Self | None:
+        """The run of which this one is a child; what it is told is written there."""
+        if self._parent is None and self.parent_path is not None:
+            self._parent = self._find_parent(Path(self.parent_path))
+        parent: Self | None = self._parent
+        return parent
+
+    def _find_parent(self, told: Path) -> Self | None:
+        """Return the parent, also where the whole root has been moved."""
+        root = self.path.parent.parent if self.path is not None else told
+        for path in (told, root.joinpath(*told.parts[-2:])):
+            try:
+                return handle(type(self), path)
+            except (OSError, MlogError):  # removed, or elsewhere
+                continue
+        return None
+
+    def child_run(
+        self, name: str | None = None, run_id: str | None = None, outputs: Any = None
+    ) -> Self:
+        """Begin a run that is a child of this one.
+
+        Log lines go on to where they went; only `with run.child_run() as child:` makes
+        the child the active run, for the block.
+
+        Args:
+            name: Name for people.
+            run_id: Its id; default: a fresh one.
+            outputs: As for `start_run`; None: nothing is collected.
+
+        Raises:
+            RunExistsError: There is a run of that id.
+        """
+        if self.path is None:
+            return begin(type(self), self._experiment, name=name, disabled=True)
+        return begin(
+            type(self),
+            self._experiment,
+            name=name,
+            run_id=run_id,
+            dir=self.path.parent.parent,
+            parent=self,
+            outputs=False if outputs is None else outputs,
+            activate=False,
+        )
+
+    def create_children(
+        self,
+        count: int | None = None,
+        tag_key: str | None = None,
+        tag_values: Any = None,
+    ) -> list[Self]:
+        """Begin several children at once.
+
+        Args:
+            count: How many; or else
+            tag_key, tag_values: One child for each value, tagged with it.
+
+        Raises:
+            ValueError: Neither or both are given.
+        """
+        if (count is None) == (tag_values is None) or (tag_key is None) != (
+            tag_values is None
+        ):
+            raise ValueError(
+                "create_children takes either count, or tag_key with tag_values"
+            )
+        if tag_values is None:
+            if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+                raise ValueError(f"count must be an integer >= 1, got {count!r}")
+            return [self.child_run() for _ in range(count)]
+        children = []
+        for value in tag_values:
+            child = self.child_run()
+            child.tag(str(tag_key), value)
+            children.append(child)
+        return children
+
+    def get_children(
+        self,
+        recursive: bool = False,
+        tags: _Wanted = None,
+        properties: _Wanted = None,
+        type: str | None = None,
+        status: str | None = None,
+        _rehydrate_runs: bool = True,
+    ) -> Iterator[Self]:
+        """Yield the children, newest first.
+
+        Args:
+            recursive: Also their children.
+            tags, properties: Only children that have this name (text), or all of these
+                values (mapping).
+            type: Not used: there is one type of runs.
+            status: Only children with this status.
+        """
+        cls = self.__class__
+        for state in self._children(recursive):
+            if fits(state, tags, properties, status):
+                yield handle(cls, state.folder)
+
+    def _children(self, recursive: bool) -> Iterator[RunState]:
+        """Yield what the files of the children say, newest first."""
+        if self.path is None:
+            return
+        below = _by_parent(self.path.parent.parent)
+        waiting, seen = [_key(self.path)], {_key(self.path)}
+        found: list[RunState] = []
+        while waiting:
+            for state in below.get(waiting.pop(), ()):
+                key = _key(state.folder)
+                if key in seen:
+                    continue
+                seen.add(key)
+                found.append(state)
+                if recursive:
+                    waiting.append(key)
+        yield from sorted(found, key=lambda s: (s.created, s.run_id), reverse=True)
+
+
+def fits(
+    state: RunState, tags: _Wanted, properties: _Wanted, status: str | None
+) -> bool:
+    """Whether a run has the tags, properties and status that are asked for."""
+    return (
+        (status is None or state.status == status)
+        and _has(state.tags, tags)
+        and _has(state.properties, properties)
+    )
+
+
+def _has(said: Mapping[str, Any], wanted: _Wanted) -> bool:
+    if wanted is None:
+        return True
+    if isinstance(wanted, str):
+        return wanted in said
+    return all(k in said and said[k] == _text(v) for k, v in wanted.items())
+
+
+def _text(value: Any) -> Any:
+    return value if value is None else str(value)
+
+
+def _by_parent(root: Path) -> dict[str, list[RunState]]:
+    """Return the runs below a root that have a parent, by its place."""
+    found: dict[str, list[RunState]] = {}
+    for folder in iter_runs(root):
+        if not _may_have_parent(folder):
+            continue
+        state = read_state(folder)
+        if state.parent is not None:
+            found.setdefault(_key(Path(state.parent)), []).append(state)
+    return found
+
+
+def _key(run: Path) -> str:
+    """Name a run below its root, wherever that lies by now."""
+    return "/".join(run.parts[-2:])
+
+
+def _may_have_parent(folder: Path) -> bool:
+    """Whether the run's document, if there is one, names a parent: most do not."""
+    try:
+        with read_from(folder / "run.json") as file:
+            return b'"parent"' in file.read(_MAX_DOCUMENT)
+    except OSError:
+        return True

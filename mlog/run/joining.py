@@ -1,0 +1,108 @@
+"""Writing into a run that somebody else began: as a child process, or afterwards.
+
+Whoever joins writes its own segments and ends nothing but itself. What the run was
+started with (levels, redaction) it finds in `run.start`.
+"""
+
+import atexit
+import itertools
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from mlog.errors import MlogError
+from mlog.folder import Folder, access_for, read_from
+from mlog.layout import parse_segment
+from mlog.redaction import Redactor, make_redactor
+from mlog.run.keeper import keeper
+from mlog.run.levels import LevelRule
+from mlog.run.recorder import Recorder
+from mlog.run.writer import Place, Writer, WriterOptions
+
+__all__ = ["end_visits", "joined", "open_run_folder", "visiting"]
+
+
+def open_run_folder(path: Path) -> Folder:
+    """Open the folder of a run that must be there.
+
+    Raises:
+        MlogError: It is no run's.
+        UnsafePathError: It is a link.
+        OSError: It is missing, or may not be opened.
+    """
+    access = access_for(path.parent, "private")
+    parts = (path.parent.name, path.name)
+    folder = Folder.open_below(path.parent.parent, parts, access, create=False)
+    # Of ranks any may be the first to write, not only the main one.
+    if not any(name == "run.json" or parse_segment(name) for name in folder.names()):
+        raise MlogError(f"{path} is no run")
+    return folder
+
+
+def joined(folder: Folder, place: Place) -> Recorder:
+    """Return what writes into an existing run; nothing is written before an entry."""
+    options = _options_of(folder)
+    redact = options.get("redact", True)
+    redactor = Redactor(**redact) if isinstance(redact, dict) else make_redactor(redact)
+    run_id = folder.path.name
+    writer = Writer(folder, place, run_id, WriterOptions(), redactor, keeper.ensure)
+    return Recorder(writer, LevelRule(options.get("level", "auto")), redactor=redactor)
+
+
+def visiting(path: Path) -> Recorder:
+    """Return this process's recorder in a run that it did not start.
+
+    There is one for each run and process; it ends with the process. The tap knows
+    nothing of it: only what the run object itself is told goes there.
+
+    Raises:
+        MlogError, OSError: See `open_run_folder`.
+    """
+    recorder = _visits.get(path)
+    if recorder is None or not recorder.is_open:
+        recorder = joined(open_run_folder(path), Place(main=False))
+        _visits[path] = recorder
+        keeper.watch(recorder.writer)
+    return recorder
+
+
+def end_visits(path: Path | None = None) -> None:
+    """End this process's visits, of one run or all; the runs themselves go on."""
+    for there, recorder in list(_visits.items()):
+        if path not in (None, there):
+            continue
+        _visits.pop(there, None)
+        recorder.is_open = False
+        recorder.settle()
+        keeper.unwatch(recorder.writer)
+        recorder.writer.end("Completed")
+        recorder.writer.close()
+
+
+def _options_of(folder: Folder) -> Mapping[str, Any]:
+    """Return the options of the run that is joined; {} where they cannot be read."""
+    try:
+        with read_from(folder.path / "events.jsonl") as lines:
+            for line in itertools.islice(lines, 10):
+                if b'"run.start"' in line:
+                    return dict(orjson.loads(line)["data"].get("options", {}))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass
+    return {}
+
+
+_visits: dict[Path, Recorder] = {}
+
+
+def _after_fork_in_child() -> None:
+    """The parent's visits are its own; a child makes new ones."""
+    _visits.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+atexit.register(end_visits)

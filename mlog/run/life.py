@@ -1,0 +1,422 @@
+"""How a run begins and ends, and what the process notices of it.
+
+The main writer of a run (the process that made it) writes `run.start` and `run.end`,
+and keeps `run.json`, which repeats for people and for fast listing what the events say.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from mlog import context
+from mlog.entry import exception_type
+from mlog.errors import MlogError, be_strict, warn_once
+from mlog.plain import safe_str
+from mlog.reader.state import RunState
+from mlog.run import exits
+from mlog.run.capture import Capture
+from mlog.run.core import runs_here
+from mlog.run.document import write_document
+from mlog.run.facts import FactMethods
+from mlog.run.joining import open_run_folder
+from mlog.run.keeper import keeper
+from mlog.run.recorder import Recorder
+from mlog.run.status import failed_writers
+from mlog.run.summary import Summary
+from mlog.tap import clear_level_caches
+
+__all__ = ["OFF", "LifeMethods"]
+
+OFF = "off"
+"""What child processes find in `MLOG_RUN` instead of the path of a run that is off."""
+
+
+class LifeMethods(FactMethods):
+    """Status and end of a run."""
+
+    _status: str
+    _summary: Summary | None
+    _capture: Capture | None
+    _env_before: str | None
+    outputs: tuple[str, ...]
+    """Folders whose files become artifacts when the run ends."""
+
+    _cwd: Path
+
+    @classmethod
+    def made(
+        cls,
+        recorder: Recorder | None,
+        *,
+        run_id: str,
+        experiment: str,
+        name: str | None = None,
+        path: Path | None = None,
+        parent: str | None = None,
+        said: RunState | None = None,
+    ) -> Self:
+        """Make the object of a run; see `mlog.run.api.Run`."""
+        raise NotImplementedError
+
+    # --- life ----------------------------------------------------------------------
+
+    @property
+    def status(self) -> str:
+        """Status word: of an own run as this process knows it, else as the files say."""
+        return self._status if self._own else self._state().status
+
+    @property
+    def redacted(self) -> int:
+        """How many secrets this process has taken out so far."""
+        redactor = self._recorder.redactor if self._recorder is not None else None
+        return redactor.count if redactor is not None else 0
+
+    def start(self) -> None:
+        """Do nothing: a run is started when it is made. For scripts that call it."""
+
+    def complete(self, _set_status: bool = True) -> None:
+        """End the run as Completed; a second end does nothing.
+
+        Args:
+            _set_status: False: only put what was recorded on the disk.
+        """
+        if _set_status:
+            self.end("Completed")
+        else:
+            self.flush()
+
+    def fail(
+        self,
+        error_details: object = None,
+        error_code: str | None = None,
+        _set_status: bool = True,
+    ) -> None:
+        """End the run as Failed.
+
+        Args:
+            error_details: An exception, whose traceback is kept, or a text.
+            error_code: A word for the kind of error, kept with it.
+            _set_status: False: only put what was recorded on the disk.
+        """
+        if not _set_status:
+            self.flush()
+        elif error_code is None:
+            self.end("Failed", error_details)
+        else:
+            self.end("Failed", _error(error_details) | {"code": safe_str(error_code)})
+
+    def cancel(self) -> None:
+        """End the run as Canceled."""
+        self.end("Canceled")
+
+    def flush(self, timeout_seconds: float = 300) -> None:
+        """Put everything recorded so far on the disk (fsync), as far as it lets us.
+
+        Args:
+            timeout_seconds: Not used: there is no queue to wait for.
+        """
+        recorder = self._recorder or self._visitor
+        if recorder is not None:
+            try:
+                recorder.writer.sync()
+            except OSError as exc:
+                warn_once("sync", f"{self.path} could not be synced: {exc}")
+
+    def end(self, status: str, error: object = None, *, at_exit: bool = False) -> None:
+        """End this process's part of the run, and the run if it is the main writer's.
+
+        A run of another process is ended only if nobody writes it any more, as after a
+        `kill -9`. Never raises. A second call does nothing.
+
+        Args:
+            status: Completed, Failed or Canceled.
+            error: Exception or text.
+            at_exit: The process is exiting: entries of destructors and exit handlers
+                that still come are kept.
+        """
+        if not self._own:
+            self._close_abandoned(status, error)
+            return
+        with self._lock:
+            if self._status != "Running":
+                return
+            self._status = status
+        recorder = self._recorder
+        try:
+            if recorder is not None:
+                self._before_end(at_exit)
+                self._write_end(recorder, error)
+        except Exception as exc:  # whatever the disk does, the program goes on
+            warn_once("end", f"the end of run {self.id} was not recorded: {exc!r}")
+        finally:
+            self._leave(recorder, at_exit)
+
+    def interrupted(self) -> None:
+        """Note that a call on this run was cut off and will not go on."""
+        if self._recorder is not None and self._status == "Running":
+            self._recorder.interrupted()
+
+    def __enter__(self) -> Self:
+        """Return the run, which is active from here on."""
+        if self._own and self._status == "Running":
+            self._activate()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the run with the status the block ends with."""
+        if error is None:
+            self.complete()
+        elif _is_cancelled(error):
+            self.end("Canceled", error)
+        elif isinstance(error, SystemExit) and error.code in (None, 0):
+            self.complete()
+        else:
+            self.fail(error)
+
+    # --- beginning -----------------------------------------------------------------
+
+    def begin(self, facts: Mapping[str, Any], *, announce: bool) -> None:
+        """Make the run known: to its files, to the tap, and to the process's end.
+
+        Args:
+            facts: What `run.start` says.
+            announce: Whether to write `run.start` (the main writer does).
+        """
+        recorder = self._recorder
+        assert recorder is not None
+        writer = recorder.writer
+        self._summary = Summary(writer.folder.path, writer.made["metrics"])
+        if announce:
+            writer.start()
+            writer.event("run.start", facts)
+            self._capture = Capture(self._event)
+            keeper.watch(self._capture)
+            self._write_json()
+        keeper.watch(writer)
+        keeper.watch(self)
+        keeper.ensure()
+        if recorder.strict:
+            be_strict(1)
+        context.add_receiver(recorder)
+        clear_level_caches()
+        exits.hold(self)
+
+    def begin_off(self) -> None:
+        """Make a run that records nothing active, so that nobody misses one."""
+        runs_here[self._silent] = self
+        context.add_receiver(self._silent)
+        exits.hold(self)
+
+    def _activate(self) -> None:
+        """Make the run the one that records of the calling context belong to."""
+        if context.scope().run is not self.receiver:
+            if self.receiver.outer is None:
+                self.receiver.outer = context.scope().run
+            context.set_receiver(self.receiver)
+        self.enter_env()
+
+    def enter_env(self) -> None:
+        """Let child processes find this run (`MLOG_RUN`), and their rank taken."""
+        if self in _exported:
+            return
+        self._env_before = os.environ.get("MLOG_RUN")
+        os.environ["MLOG_RUN"] = self.env_value
+        if self.rank is not None:
+            os.environ["_MLOG_RANK_PID"] = str(os.getpid())
+        _exported.append(self)
+
+    def _leave_env(self) -> None:
+        """Undo `enter_env`, also where an inner run outlives this one."""
+        if self not in _exported:
+            return
+        _exported.remove(self)
+        for run in _exported:
+            if run._env_before == self.env_value:
+                run._env_before = self._env_before
+        if os.environ.get("MLOG_RUN") == self.env_value:
+            _set_env("MLOG_RUN", self._env_before)
+        ranked = any(run.rank is not None for run in _exported)
+        if not ranked and os.environ.get("_MLOG_RANK_PID") == str(os.getpid()):
+            del os.environ["_MLOG_RANK_PID"]
+
+    @property
+    def env_value(self) -> str:
+        """What `MLOG_RUN` says of this run to child processes: its path, or `off`."""
+        return str(self.path) if self.path is not None else OFF
+
+    # --- regular work, on the keeper's thread --------------------------------------
+
+    def keep(self, now: float) -> None:
+        """Bring `run.json` and the summary up to date."""
+        recorder = self._recorder
+        if recorder is None or not recorder.writer.place.main:
+            return
+        with self._lock:
+            self._catch_up(max_bytes=1 << 20)
+            if self._stale and self._status == "Running":
+                self._write_json()
+
+    def park(self) -> None:
+        """Nothing to do around a fork; see `Writer.park`."""
+
+    # --- ending --------------------------------------------------------------------
+
+    def _before_end(self, at_exit: bool) -> None:
+        """Do what has to be done while the run still takes entries."""
+        recorder = self._recorder
+        if self._capture is not None and recorder and recorder.writer.place.main:
+            self._capture.finish(at_exit)
+
+    def _write_end(self, recorder: Recorder, error: object) -> None:
+        writer = recorder.writer
+        recorder.settle()
+        writer.find_again()
+        if writer.place.main:
+            if self._status == "Completed":
+                failed = failed_writers(writer.folder.path, writer.name)
+                if failed:
+                    self._status = "Failed"
+                    error = f"failed: {', '.join(failed)}"
+            with self._lock:  # the keeper may be at it
+                self._catch_up()
+            data: dict[str, Any] = {"status": self._status}
+            if error is not None:
+                data["error"] = self._clean(_error(error))
+            if self._summary is not None and self._summary.metrics:
+                data["metrics"] = self._summary.metrics
+            writer.event("run.end", data)
+            with self._lock:
+                self._write_json()
+        writer.end(self._status)
+
+    def _leave(self, recorder: Recorder | None, at_exit: bool) -> None:
+        """Undo `begin`: the tap, the environment, the keeper, the exit hooks."""
+        exits.release(self)
+        keeper.unwatch(self)
+        self._leave_env()
+        if recorder is None:
+            _deactivate(self._silent)
+            return
+        keeper.unwatch(recorder.writer)
+        if recorder.strict:
+            be_strict(-1)
+        if at_exit:
+            return
+        _deactivate(recorder)
+        recorder.writer.close()
+
+    def _close_abandoned(self, status: str, error: object) -> None:
+        """End a run that nobody writes any more; leave any other as it is."""
+        try:
+            now = self._state().status
+        except (OSError, MlogError) as exc:
+            self._failed("the end", exc)
+            return
+        if now == "NotResponding":
+            data: dict[str, Any] = {"status": status}
+            if error is not None:
+                data["error"] = self._clean(_error(error))
+            self._event("run.end", data)
+            self._changed()
+        elif now not in ("Completed", "Failed", "Canceled"):
+            text = f"run {self.id} is {now} in another process, which has to end it"
+            warn_once(f"end of {self.id}", text)
+
+    def _catch_up(self, max_bytes: int | None = None) -> None:
+        recorder, summary = self._recorder, self._summary
+        if recorder is None or summary is None:
+            return
+        try:
+            summary.catch_up(max_bytes)
+        except OSError:  # removed by somebody: a summary is only a convenience
+            return
+
+    def _write_json(self) -> None:
+        """Write `run.json`, from which people read a run fast."""
+        self._stale = False
+        recorder = self._recorder
+        assert recorder is not None
+        metrics = self._summary.metrics if self._summary is not None else None
+        try:
+            write_document(recorder.writer.folder, self._status, metrics)
+        except (OSError, MlogError):  # derived: whoever misses it reads the events
+            self._stale = True
+
+    def _changed(self) -> None:
+        """Let `run.json` follow a change that came after the end."""
+        if self._own and self._status == "Running":
+            return  # the keeper, or the end, will see to it
+        try:
+            path = self._need_path()
+            state = self._state()
+            if self._own or state.status in ("Completed", "Failed", "Canceled"):
+                write_document(open_run_folder(path))
+        except Exception:  # derived; also when the interpreter is being taken apart
+            return
+
+
+def _error(error: object) -> dict[str, Any]:
+    """Return what `run.end` says of an error; nothing the error itself does can fail."""
+    if isinstance(error, dict):
+        return error
+    if not isinstance(error, BaseException):
+        return {} if error is None else {"msg": safe_str(error)}
+    import traceback
+
+    try:
+        lines = traceback.format_exception(error)
+    except Exception:  # an exception whose own code fails while it is shown
+        lines = traceback.format_tb(error.__traceback__)
+    return {
+        "type": exception_type(type(error)),
+        "msg": safe_str(error),
+        "traceback": "".join(lines),
+    }
+
+
+def _is_cancelled(error: BaseException) -> bool:
+    """Whether somebody stopped the work, rather than something in it failed."""
+    if isinstance(error, KeyboardInterrupt | GeneratorExit):
+        return True
+    asyncio = sys.modules.get("asyncio.exceptions")
+    return asyncio is not None and isinstance(error, asyncio.CancelledError)
+
+
+def _deactivate(receiver: context.Receiver) -> None:
+    """Take a receiver out of the tap's sight; its outer run is active again."""
+    receiver.is_open = False
+    context.remove_receiver(receiver)
+    if context.scope().run is receiver:
+        context.set_receiver(receiver.outer)
+    runs_here.pop(receiver, None)  # it would keep itself alive: the run holds its key
+    clear_level_caches()
+
+
+def _after_fork_in_child() -> None:
+    """Let go of locks that other threads of the parent may have held."""
+    for run in list(runs_here.values()):
+        run._lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def _set_env(name: str, value: str | None) -> None:
+    if value is None:
+        del os.environ[name]
+    else:
+        os.environ[name] = value
+
+
+_exported: list[LifeMethods] = []
+"""Runs that child processes may find by `MLOG_RUN`, in the order they were started."""

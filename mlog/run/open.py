@@ -1,0 +1,153 @@
+"""Finding runs again: one by what it is called, or all of an experiment."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, overload
+
+from mlog.errors import MlogError
+from mlog.layout import find_root, slug
+from mlog.reader.find import find_run, iter_runs
+from mlog.reader.query import parse_filter
+from mlog.reader.state import RunState, read_state
+from mlog.run.api import Run
+from mlog.run.family import handle
+
+__all__ = ["RunList", "open_run", "runs"]
+
+R = TypeVar("R", bound=Run)
+
+
+@overload
+def open_run(ref: str | os.PathLike[str], *, dir: Any = None) -> Run: ...
+@overload
+def open_run(ref: str | os.PathLike[str], *, dir: Any = None, cls: type[R]) -> R: ...
+def open_run(
+    ref: str | os.PathLike[str] = "latest", *, dir: Any = None, cls: type[Any] = Run
+) -> Any:
+    """Open a run that is there: finished, abandoned, or alive in another process.
+
+    Everything can be read; tags, properties, files and further metrics can be added,
+    and are written by a writer of this process's own.
+
+    Args:
+        ref: Id, beginning of the id, name, `<experiment>/<id>`, path, "latest", "-2".
+        dir: Root of all runs; default as for `start_run`.
+        cls: Class of the object returned.
+
+    Raises:
+        RunNotFoundError: Nothing fits; the message offers the closest names.
+        MlogError: Several runs fit; the message lists them.
+    """
+    return handle(cls, find_run(os.fspath(ref), root=_root(dir)))
+
+
+def runs(
+    experiment: str | None = None,
+    filter: str | Callable[[RunState], bool] | None = None,
+    *,
+    dir: str | os.PathLike[str] | None = None,
+) -> "RunList":
+    """Return the runs of an experiment, or all, newest first.
+
+    Args:
+        experiment: Its name; default: all experiments.
+        filter: `"metric.mse < 3000 and tag.owner = me"` (README, "Finding runs"), or a
+            function of what the files say of a run.
+        dir: Root of all runs; default as for `start_run`.
+
+    Raises:
+        ValueError: The filter cannot be understood; the message points at the place.
+    """
+    wanted = parse_filter(filter) if isinstance(filter, str) else filter
+    folder = slug(experiment) if experiment else None
+    found = []
+    for path in iter_runs(_root(dir)):
+        if folder not in (None, path.parent.name):
+            continue
+        try:
+            state = read_state(path)
+        except (OSError, MlogError):  # removed just now, or not for us to read
+            continue
+        if wanted is None or wanted(state):
+            found.append(state)
+    found.sort(key=lambda state: (state.created, state.run_id), reverse=True)
+    return RunList(found)
+
+
+class RunList(Sequence[Run]):
+    """Runs as they were when they were looked for. Objects are made when asked for."""
+
+    def __init__(self, states: list[RunState]) -> None:
+        """Use `runs`."""
+        self._states = states
+
+    def __len__(self) -> int:
+        """Return how many runs there are."""
+        return len(self._states)
+
+    @overload
+    def __getitem__(self, index: int) -> Run: ...
+    @overload
+    def __getitem__(self, index: slice) -> "RunList": ...
+    def __getitem__(self, index: int | slice) -> "Run | RunList":
+        """Return one run, or some of them as another list."""
+        if isinstance(index, slice):
+            return RunList(self._states[index])
+        return handle(Run, self._states[index].folder)
+
+    def __iter__(self) -> Iterator[Run]:
+        """Yield the runs, newest first."""
+        return (handle(Run, state.folder) for state in self._states)
+
+    def __repr__(self) -> str:
+        """Return one line for each run."""
+        if not self._states:
+            return "no runs"
+        return "\n".join(
+            f"{s.experiment}/{s.run_id}  {s.status}  {s.name}" for s in self._states
+        )
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one flat dict for each run: facts, `param.…`, `tag.…`, `metric.…`.
+
+        A metric is its last value, as the run's summary says.
+        """
+        return [_row(state) for state in self._states]
+
+    def to_pandas(self) -> Any:
+        """Return a `pandas.DataFrame` with one row for each run.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        import pandas
+
+        return pandas.DataFrame(self.rows())
+
+
+def _row(state: RunState) -> dict[str, Any]:
+    return {
+        "experiment": state.experiment,
+        "run_id": state.run_id,
+        "name": state.name,
+        "status": state.status,
+        "created": state.created,
+        "duration": state.duration,
+        "attempt": state.attempt,
+        **{f"param.{key}": value for key, value in state.params.items()},
+        **{f"tag.{key}": value for key, value in state.tags.items()},
+        **{
+            f"metric.{k}": _number(said.get("last"))
+            for k, said in state.metrics.items()
+        },
+    }
+
+
+def _number(value: Any) -> Any:
+    """Return a number of the files as one; NaN and the infinities are texts there."""
+    return float(value) if isinstance(value, str) else value
+
+
+def _root(dir: str | os.PathLike[str] | None) -> Path:
+    return find_root(dir, env=os.environ, cwd=Path.cwd())

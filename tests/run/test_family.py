@@ -1,0 +1,119 @@
+"""Children, parents and handles on runs of others."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+import mlog
+from mlog.errors import RunExistsError
+from tests.helpers import entries, run_python
+
+
+def folder(run: mlog.Run) -> Path:
+    assert run.path is not None
+    return run.path
+
+
+def test_a_child_takes_no_log_lines_before_its_block() -> None:
+    """`child_run` begins a run; only `with` makes it the active one."""
+    log = logging.getLogger("e")
+    with mlog.start_run("e") as parent:
+        child = parent.child_run("c")
+        log.info("to the parent")
+        with child:
+            log.info("to the child")
+            assert mlog.current_run() is child
+        log.info("to the parent again")
+        assert mlog.current_run() is parent
+    assert [e["msg"] for e in entries(folder(child), "logs")] == ["to the child"]
+    assert len(entries(folder(parent), "logs")) == 2
+    assert (child.parent, child.status) == (parent, "Completed")
+
+
+def test_children_are_found_from_the_parent_newest_first() -> None:
+    with mlog.start_run("e") as parent:
+        first, second = parent.create_children(2)
+        grandchild = first.child_run("g")
+        for run in (grandchild, first, second):
+            run.complete()
+    found = [run.id for run in parent.get_children()]
+    assert set(found) == {first.id, second.id}
+    below = [run.id for run in mlog.open_run(parent.id).get_children(recursive=True)]
+    assert set(below) == {first.id, second.id, grandchild.id}
+
+
+def test_children_are_chosen_by_tags_properties_and_status() -> None:
+    with mlog.start_run("e") as parent:
+        small, large = parent.create_children(tag_key="size", tag_values=[1, 2])
+        large.add_properties({"kept": "yes"})
+        small.fail("too small")
+        large.complete()
+        assert [r.id for r in parent.get_children(tags={"size": 2})] == [large.id]
+        assert [r.id for r in parent.get_children(tags={"size": 3})] == []
+        assert len(list(parent.get_children(tags="size"))) == 2
+        assert [r.id for r in parent.get_children(properties="kept")] == [large.id]
+        assert [r.id for r in parent.get_children(status="Failed")] == [small.id]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{}, {"count": 2, "tag_key": "a", "tag_values": [1]}, {"tag_key": "a"}]
+)
+def test_create_children_takes_a_count_or_a_tag(wrong: dict[str, object]) -> None:
+    with mlog.start_run("e") as run, pytest.raises(ValueError, match="either count"):
+        run.create_children(**wrong)  # type: ignore[arg-type]
+
+
+def test_an_id_that_is_there_already_is_refused() -> None:
+    with mlog.start_run("e") as run:
+        run.child_run(run_id="mine").complete()
+        with pytest.raises(RunExistsError, match="mine"):
+            run.child_run(run_id="mine")
+
+
+def test_a_child_process_tells_the_parent_of_its_run(tmp_path: Path) -> None:
+    """`run.parent.log` from a child process lands in the parent's files."""
+    with mlog.start_run("e") as parent:
+        code = (
+            "import mlog\n"
+            "with mlog.start_run('e') as run:\n"
+            "    run.parent.log('best', 0.5)\n"
+            "    run.parent.tag('told', 'by child')\n"
+            "    print(run.id)\n"
+        )
+        done = run_python(code)
+        assert done.returncode == 0, done.stderr
+        assert parent.get_metrics() == {"best": 0.5}
+        assert parent.get_tags() == {"told": "by child"}
+        assert [c.id for c in parent.get_children()] == [done.stdout.strip()]
+
+
+def test_children_are_found_where_the_root_was_moved(tmp_path: Path) -> None:
+    with mlog.start_run("e", dir=tmp_path / "old") as parent:
+        child = parent.child_run()
+        child.complete()
+    (tmp_path / "old").rename(tmp_path / "new")
+    there = mlog.open_run(parent.id, dir=tmp_path / "new")
+    (found,) = there.get_children()
+    assert found.id == child.id
+    assert found.parent is not None
+    assert found.parent.path == there.path
+
+
+def test_recursive_metrics_are_by_run_id() -> None:
+    with mlog.start_run("e") as parent:
+        parent.log("loss", 1)
+        with parent.child_run() as child:
+            child.log("loss", 2)
+        assert parent.get_metrics(recursive=True) == {
+            parent.id: {"loss": 1},
+            child.id: {"loss": 2},
+        }
+
+
+def test_a_run_that_is_off_has_children_that_are_off() -> None:
+    run = mlog.start_run("e", disabled=True)
+    child = run.child_run()
+    assert child.is_off
+    child.complete()
+    run.complete()
