@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from mlog.context import bind, set_step, step
 from mlog.errors import (
+    ActivityFailedError,
+    ArtifactNotFoundError,
     MlogError,
     MlogWarning,
+    ModelNotFoundError,
+    ModelPathNotFoundError,
     RunExistsError,
     RunNotFoundError,
     UnsafePathError,
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from mlog.filters import MetricFilter, RankFilter
     from mlog.formatters import ConsoleFormatter, EntryFormatter
     from mlog.handlers import FlightRecorderHandler, JSONLHandler
+    from mlog.models import Model
     from mlog.redaction import Redactor
     from mlog.run.api import Run, current_run
     from mlog.run.handler import RunHandler
@@ -30,6 +35,8 @@ if TYPE_CHECKING:
     from mlog.run.start import start_run
 
 __all__ = [
+    "ActivityFailedError",
+    "ArtifactNotFoundError",
     "ConsoleFormatter",
     "ConsoleHandler",
     "EntryFormatter",
@@ -39,6 +46,9 @@ __all__ = [
     "MetricLogger",
     "MlogError",
     "MlogWarning",
+    "Model",
+    "ModelNotFoundError",
+    "ModelPathNotFoundError",
     "RankFilter",
     "Redactor",
     "Run",
@@ -68,6 +78,7 @@ _LAZY = {
     "FlightRecorderHandler": "handlers",
     "JSONLHandler": "handlers",
     "MetricFilter": "filters",
+    "Model": "models",
     "RankFilter": "filters",
     "Redactor": "redaction",
     "Run": "run.api",

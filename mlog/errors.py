@@ -11,6 +11,7 @@ import warnings
 
 __all__ = [
     "ActivityFailedError",
+    "ArtifactNotFoundError",
     "MlogError",
     "MlogWarning",
     "ModelNotFoundError",
@@ -46,6 +47,10 @@ class ModelNotFoundError(MlogError, LookupError):
 
 class ModelPathNotFoundError(MlogError, LookupError):
     """What is to become a model is no artifact of the run."""
+
+
+class ArtifactNotFoundError(MlogError, LookupError):
+    """A run has no artifact of the name that was given."""
 
 
 class UnsafePathError(MlogError):

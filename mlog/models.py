@@ -14,6 +14,7 @@ Invariants:
 - Only tags, description and new properties change later, as a whole and under a lock.
 """
 
+import builtins
 import itertools
 import os
 import re
@@ -29,7 +30,7 @@ import orjson
 from mlog.entry import stamp
 from mlog.errors import MlogError, ModelNotFoundError, UnsafePathError, warn_once
 from mlog.folder import Access, Folder, access_for
-from mlog.layout import slug
+from mlog.layout import find_root, slug
 from mlog.plain import clean_text, safe_str, to_json
 from mlog.redaction import make_redactor
 
@@ -200,6 +201,46 @@ class Model:
                 shutil.rmtree(folder.child(_FILES, create=False).path)
 
     @property
+    @staticmethod
+    def get(
+        name: str,
+        version: int | str | None = None,
+        *,
+        dir: str | os.PathLike[str] | None = None,
+    ) -> "Model":
+        """Return one version of a model; see `mlog.models.get`.
+
+        Args:
+            name, version: As there.
+            dir: Root of all runs; default as for `start_run`.
+        """
+        return get(_root(dir), name, version)
+
+    @staticmethod
+    def list(
+        name: str | None = None,
+        *,
+        tags: Wanted | None = None,
+        properties: Wanted | None = None,
+        run_id: str | None = None,
+        latest: bool = False,
+        dir: str | os.PathLike[str] | None = None,
+    ) -> "builtins.list[Model]":
+        """Return registered models, newest first; see `mlog.models.models`.
+
+        Args:
+            name, tags, properties, run_id, latest: As there.
+            dir: Root of all runs; default as for `start_run`.
+        """
+        return models(
+            _root(dir),
+            name,
+            tags=tags,
+            properties=properties,
+            run_id=run_id,
+            latest=latest,
+        )
+
     def _folder(self) -> Path:
         return self.root / _ALL / slug(self.name) / str(self.version)
 
@@ -557,6 +598,10 @@ def get(
         known = _shown(sorted({model.name for model in models(root)})) or "none"
         text = f"no model {name!r} in {os.fspath(root)}; the models there: {known}"
     raise ModelNotFoundError(text)
+
+
+def _root(dir: str | os.PathLike[str] | None) -> Path:
+    return find_root(dir, env=os.environ, cwd=Path.cwd())
 
 
 def _number(version: int | str) -> int:

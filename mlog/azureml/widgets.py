@@ -68,9 +68,8 @@ class RunDetails:
 def _lines(data: dict[str, Any]) -> list[str]:
     facts = data["run_properties"]
     lines = [f"Run {data['run_id']} of {facts['experiment']}: {data['status']}"]
-    lines += [
-        f"  {key}: {facts[key]}" for key in ("startTimeUtc", "endTimeUtc", "folder")
-    ]
+    shown = ("startTimeUtc", "endTimeUtc", "folder")
+    lines += [f"  {key}: {facts[key]}" for key in shown if facts[key]]
     lines += [f"  tag {key}: {value}" for key, value in facts["tags"].items()]
     lines += [f"  {key}: {_short(value)}" for key, value in data["run_metrics"].items()]
     for child in data["child_runs"]:

@@ -12,7 +12,7 @@ Invariants:
 import math
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from html import escape
 from itertools import groupby, pairwise
@@ -125,7 +125,7 @@ class Summary:
     down: int = 0
 
 
-def summarize(steps: Sequence[Any], values: Sequence[Any]) -> Summary:
+def summarize(steps: Collection[Any], values: Collection[Any]) -> Summary:
     """Return last, least and greatest value of a series, and what is not finite.
 
     Args:
@@ -147,7 +147,9 @@ def summarize(steps: Sequence[Any], values: Sequence[Any]) -> Summary:
     )
 
 
-def columns_of(steps: Sequence[Any], values: Sequence[Any], most: int) -> list[Column]:
+def columns_of(
+    steps: Collection[Any], values: Collection[Any], most: int
+) -> list[Column]:
     """Return a series as at most so many columns of equal width, from left to right.
 
     Up to `most` points are a column each. Places without a point have no column.
@@ -206,7 +208,7 @@ def _nice_step(raw: float) -> float:
 
 
 def _points(
-    steps: Sequence[Any], values: Sequence[Any]
+    steps: Collection[Any], values: Collection[Any]
 ) -> tuple[list[float], list[float]]:
     """Return steps and values as floats, by rising step."""
     of = _floats(values)
@@ -221,7 +223,7 @@ def _points(
     return at, of
 
 
-def _floats(numbers: Sequence[Any]) -> list[float]:
+def _floats(numbers: Collection[Any]) -> list[float]:
     """Return a list or array as floats."""
     plain = numbers.tolist() if hasattr(numbers, "tolist") else numbers
     try:
@@ -234,7 +236,7 @@ def _float(value: Any) -> float:
     try:
         return float(value)
     except OverflowError:
-        return math.copysign(math.inf, value)
+        return math.inf if value > 0 else -math.inf
     except (TypeError, ValueError):
         return math.nan
 
@@ -342,7 +344,7 @@ def _scaled(value: float, step: float, prefix: str) -> str:
 # --- a line of blocks --------------------------------------------------------------
 
 
-def sparkline(values: Sequence[Any], width: int = 24) -> str:
+def sparkline(values: Collection[Any], width: int = 24) -> str:
     """Draw a series as one line of Unicode blocks of eight heights.
 
     Up to `width` values are a block each. Of more, two blocks each stand for the least
@@ -433,8 +435,8 @@ class _Frame:
 
 
 def svg_curve(
-    steps: Sequence[Any],
-    values: Sequence[Any],
+    steps: Collection[Any],
+    values: Collection[Any],
     *,
     title: str,
     width: int = 260,
@@ -478,7 +480,7 @@ def svg_curve(
     return _svg(parts, _description(title, found, log, of), width, height)
 
 
-def _above_zero(values: Sequence[Any]) -> list[float]:
+def _above_zero(values: Collection[Any]) -> list[float]:
     """Put what a logarithmic axis cannot show below its end."""
     return [-math.inf if value <= 0 else value for value in _floats(values)]
 
@@ -494,7 +496,7 @@ def _svg(parts: Iterable[str], description: str, width: int, height: int) -> str
     )
 
 
-def _description(title: str, found: Summary, log: bool, values: Sequence[Any]) -> str:
+def _description(title: str, found: Summary, log: bool, values: Collection[Any]) -> str:
     """Say in words what the picture shows."""
     if not found.count:
         return f"{title}: no points"

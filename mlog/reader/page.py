@@ -5,13 +5,13 @@ Invariants:
       inside. They apply to it alone.
     - Whatever was logged is text: escaped, and control characters shown. A file that is
       a link, or lies outside of the run's folder, is not opened.
-    - Work and size are bounded: of what is too much the beginning is shown (of the log
-      the end), and the page says so.
+    - Work and size are bounded: of what is too much the beginning is shown, of the log
+      the end, of points a sample; and the page says so.
 """
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -33,13 +33,15 @@ from mlog.reader.curves import (
     svg_curve,
 )
 from mlog.reader.follow import parse_line
-from mlog.reader.series import History, read_histories
+from mlog.reader.series import History, are_numbers, read_histories
 from mlog.reader.state import Artifact, RunState, read_state
 
 __all__ = ["LogFacts", "Page", "page_html", "page_text", "read_page"]
 __all__ += ["run_html", "run_text"]
 
-_MAX_SERIES = 160 << 20  # bytes of metrics that are still read to draw a page
+_ALL_SERIES = 8 << 20  # bytes of metrics up to which all are read
+_MAX_SERIES = 40 << 20  # up to which those that are drawn are read
+_BLOCKS, _BLOCK = 512, 1 << 15  # what is read of longer ones
 _MAX_LOG = 32 << 20  # bytes of logs, from their ends
 _MAX_ROWS = 300  # metrics, params and tags
 _MAX_FILES = 60
@@ -55,6 +57,7 @@ _SYMBOLS = {
     **{"Running": "●", "Completed": "✓", "Failed": "✕"},
     **{"Canceled": "■", "NotResponding": "?"},
 }
+_SAMPLE = "So many points: curves show a sample of them, and may miss spikes."
 _ERRORS = (b"ERROR", b"CRITICAL")
 _MAGIC = (
     ("image/png", b"\x89PNG\r\n\x1a\n"),
@@ -89,17 +92,20 @@ class Page:
 
     Attributes:
         state: What the events say.
-        histories: Metrics by name.
-        summaries: The same in numbers; also of metrics whose points were not read.
+        histories: Points of the metrics that can be drawn, by name.
+        summaries: All metrics in numbers.
+        others: What was logged and is no number: how often, and the last as a text.
         log: What the logs say.
-        is_part: Whether the metrics were too long to be read for a page.
+        is_sample: Whether there are too many points to draw all, so that `histories`
+            has only some of them.
     """
 
     state: RunState
     histories: Mapping[str, History]
     summaries: Mapping[str, Summary]
+    others: Mapping[str, tuple[int, str]]
     log: LogFacts
-    is_part: bool = False
+    is_sample: bool = False
 
 
 def run_html(folder: Path, *, max_curves: int = 12) -> str:
@@ -113,7 +119,7 @@ def run_html(folder: Path, *, max_curves: int = 12) -> str:
         RunNotFoundError: There is no run in the folder.
         OSError: The folder may not be read.
     """
-    return page_html(read_page(folder), max_curves=max_curves)
+    return page_html(read_page(folder, most=max_curves), max_curves=max_curves)
 
 
 def run_text(folder: Path, *, width: int = 100) -> str:
@@ -127,22 +133,55 @@ def run_text(folder: Path, *, width: int = 100) -> str:
         RunNotFoundError: There is no run in the folder.
         OSError: The folder may not be read.
     """
-    return page_text(read_page(folder), width=width)
+    return page_text(read_page(folder, most=_MAX_LINES), width=width)
 
 
-def read_page(folder: Path) -> Page:
+def read_page(folder: Path, *, most: int = 12) -> Page:
     """Read what a page shows of a run.
+
+    Args:
+        folder: The run's.
+        most: How many metrics to read the points of, where there are many points.
 
     Raises:
         RunNotFoundError: There is no run in the folder.
         OSError: The folder may not be read.
     """
     state = read_state(folder)
-    is_part = _size(folder, "metrics") > _MAX_SERIES
-    histories = {} if is_part else read_histories(folder)
+    size = sum(status.st_size for _, status in _segments(folder, "metrics"))
+    names = _first_names(state, most) if size > _ALL_SERIES else None
+    if size > _MAX_SERIES:
+        found = _sample(state, names)
+    else:
+        found = read_histories(folder, names)
+    histories = {name: h for name, h in found.items() if _is_drawn(h)}
+    others = {name: _other(h) for name, h in found.items() if name not in histories}
     summaries = {name: _summary(facts) for name, facts in state.metrics.items()}
-    summaries |= {name: summarize(h.steps, h.values) for name, h in histories.items()}
-    return Page(state, histories, summaries, _read_log(folder), is_part)
+    for name, history in histories.items():
+        if size <= _MAX_SERIES or name not in summaries:
+            summaries[name] = summarize(history.steps, history.values)
+    log = _read_log(folder)
+    return Page(state, histories, summaries, others, log, size > _MAX_SERIES)
+
+
+def _first_names(state: RunState, most: int) -> list[str] | None:
+    """Return the first metrics with several points; None where none are known."""
+    several = (n for n, facts in state.metrics.items() if _summary(facts).count > 1)
+    return list(islice(several, max(1, most))) or None
+
+
+def _is_drawn(history: History) -> bool:
+    return are_numbers(_listed(history.values))
+
+
+def _other(history: History) -> tuple[int, str]:
+    """Return how often something was logged that is no number, and what it was last."""
+    return len(history), _line(_value(_listed(history.values)[-1]), 120)
+
+
+def _listed(values: Any) -> list[Any]:
+    listed: list[Any] = values.tolist() if hasattr(values, "tolist") else values
+    return listed
 
 
 def _segments(folder: Path, stream: str) -> list[tuple[Path, os.stat_result]]:
@@ -154,10 +193,6 @@ def _segments(folder: Path, stream: str) -> list[tuple[Path, os.stat_result]]:
             if segment is not None and segment.stream == stream:
                 found.append((Path(entry.path), entry.stat(follow_symlinks=False)))
     return sorted(found, key=lambda one: one[1].st_mtime_ns, reverse=True)
-
-
-def _size(folder: Path, stream: str) -> int:
-    return sum(status.st_size for _, status in _segments(folder, stream))
 
 
 def _summary(facts: Mapping[str, Any]) -> Summary:
@@ -178,6 +213,49 @@ def _number(value: Any) -> float:
         return math.nan
 
 
+# --- a sample of the points --------------------------------------------------------
+
+
+def _sample(state: RunState, names: list[str] | None) -> dict[str, History]:
+    """Return some of the points of metrics, evenly out of the files.
+
+    Args:
+        state: Of the run; ranks other than 0 are left out.
+        names: Which metrics. None: all.
+    """
+    ranks = {writer.name: writer.rank for writer in state.writers}
+    wanted = None if names is None else frozenset(names)
+    points: dict[str, tuple[list[int], list[float]]] = {}
+    for entry in _some_entries(state.folder, lambda writer: not ranks.get(writer)):
+        metric, step = entry.get("metric"), entry.get("step")
+        for name in metric if isinstance(metric, dict) else ():
+            if wanted is None or name in wanted:
+                steps, values = points.setdefault(name, ([], []))
+                steps.append(step if isinstance(step, int) else len(steps))
+                values.append(_number(metric[name]))
+    return {
+        name: History(name, steps, values, [], has_steps=True)
+        for name, (steps, values) in points.items()
+    }
+
+
+def _some_entries(
+    folder: Path, is_wanted: Callable[[str], bool]
+) -> Iterator[dict[str, Any]]:
+    """Yield entries of the metrics of some writers, from blocks evenly apart."""
+    found = [
+        (path, status.st_size)
+        for path, status in reversed(_segments(folder, "metrics"))
+        if (segment := parse_segment(path.name)) and is_wanted(segment.writer)
+    ]
+    apart = max(_BLOCK, sum(size for _, size in found) // _BLOCKS)
+    for path, size in found:
+        for start in range(0, size, apart):
+            lines = _whole_lines(path, start, min(_BLOCK, size - start))
+            entries = map(parse_line, lines.splitlines())
+            yield from (entry for entry in entries if entry is not None)
+
+
 # --- the log -----------------------------------------------------------------------
 
 
@@ -189,7 +267,7 @@ def _read_log(folder: Path) -> LogFacts:
         size = min(left, status.st_size)
         is_part |= size < status.st_size
         left -= size
-        content = _end_of(path, status.st_size - size, size)
+        content = _whole_lines(path, status.st_size - size, size)
         warnings += sum(1 for _ in _lines_of(content, b"WARNING"))
         for level in _ERRORS:
             places = list(_lines_of(content, level))
@@ -199,8 +277,8 @@ def _read_log(folder: Path) -> LogFacts:
     return LogFacts(warnings, errors, last, is_part)
 
 
-def _end_of(path: Path, start: int, size: int) -> bytes:
-    """Return the whole lines of a file from a place on; b"" where it cannot be read."""
+def _whole_lines(path: Path, start: int, size: int) -> bytes:
+    """Return the whole lines of a part of a file; b"" where it cannot be read."""
     try:
         with read_from(path) as file:
             file.seek(start)
@@ -569,16 +647,14 @@ def _tail(traceback: str) -> str:
 
 def _metrics_html(page: Page, max_curves: int) -> str:
     """Return the curves, and all metrics as a table."""
-    if not page.summaries:
+    count = len(page.summaries) + len(page.others)
+    if not count:
         return ""
     curves = "".join(
         svg_curve(h.steps, h.values, title=_line(h.name), height=110)
         for h in _curves(page, max_curves)
     )
-    rows = "".join(
-        _row_html(name, found, page.histories.get(name))
-        for name, found in islice(page.summaries.items(), _MAX_ROWS)
-    )
+    rows = "".join(_rows_html(page))
     head = "".join(f"<th scope=col>{word}</th>" for word in ("last", "min", "max"))
     table = (
         '<div class="scroll" tabindex="0" role="group" aria-label="metrics"><table>'
@@ -588,17 +664,25 @@ def _metrics_html(page: Page, max_curves: int) -> str:
     note = _metrics_note(page)
     drawn = f'<div class="curves">{curves}</div>' if curves else ""
     body = table + (f'<div class="muted">{note}</div>' if note else "")
-    return f"<section>{drawn}{_folded('Metrics', len(page.summaries), body)}</section>"
+    return f"<section>{drawn}{_folded('Metrics', count, body)}</section>"
+
+
+def _rows_html(page: Page) -> Iterator[str]:
+    for name, found in islice(page.summaries.items(), _MAX_ROWS):
+        yield _row_html(name, found, page.histories.get(name))
+    for name, (count, text) in islice(page.others.items(), _MAX_ROWS):
+        yield (
+            f'<tr><th scope=row>{_label(name)}</th><td colspan="3">{markup(text)}</td>'
+            f"<td>{count:,}</td><td></td></tr>"
+        )
 
 
 def _metrics_note(page: Page) -> str:
     """Say what is left out."""
-    notes = []
-    if len(page.summaries) > _MAX_ROWS:
-        notes.append(_rest(len(page.summaries) - _MAX_ROWS))
-    if page.is_part:
-        notes.append("Too many points to draw curves here.")
-    return " ".join(notes)
+    more = max(0, len(page.summaries) - _MAX_ROWS)
+    more += max(0, len(page.others) - _MAX_ROWS)
+    notes = [_rest(more)] if more else []
+    return " ".join([*notes, _SAMPLE] if page.is_sample else notes)
 
 
 def _row_html(name: str, found: Summary, history: History | None) -> str:
@@ -729,6 +813,7 @@ def page_text(page: Page, *, width: int = 100) -> str:
         *_head_lines(page.state),
         *_error_lines(page, width),
         *_metric_lines(page, width),
+        *_other_lines(page),
         *_pair_lines(page.state),
         *_file_lines(page.state),
     ]
@@ -772,6 +857,18 @@ def _metric_lines(page: Page, width: int) -> Iterator[str]:
     yield from _table([("", "", "last", "min", "max", "points", ""), *rows], width)
     if total > _MAX_LINES:
         yield f"  {_rest(total - _MAX_LINES)}"
+    if page.is_sample:
+        yield f"  {_SAMPLE}"
+
+
+def _other_lines(page: Page) -> Iterator[str]:
+    """Yield what was logged and is no number."""
+    if page.others:
+        yield f"values ({len(page.others):,})"
+    for name, (count, text) in islice(page.others.items(), _MAX_LINES):
+        times = f" ({count:,} times)" if count > 1 else ""
+        yield f"  {_line(name, 60)}{times}  {text}"
+    yield from _more(page.others)
 
 
 def _metric_cells(

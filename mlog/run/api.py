@@ -121,17 +121,6 @@ class Run(DataMethods, ModelMethods, WaitMethods, ReadMethods):
             return
         self._record(metrics, step, None)
 
-    def __repr__(self) -> str:
-        """Return experiment, id, status and folder."""
-        where = f" in {self.path}" if self.path else ""
-        return f"<Run {self._experiment}/{self.id} {self.status}{where}>"
-
-    def _before_end(self, at_exit: bool) -> None:
-        """Take the output folders in while the run still takes entries."""
-        if self.outputs:
-            self._collect(self.outputs, cwd=self._cwd)
-        super()._before_end(at_exit)
-
 
 def run_of(receiver: context.Receiver | None) -> Run | None:
     """Return the run a receiver belongs to."""

@@ -21,12 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self, TextIO, TypeAlias
 
-from mlog.errors import MlogError, UnsafePathError
+from mlog.errors import ArtifactNotFoundError, MlogError, UnsafePathError
 from mlog.folder import Access, Folder, access_for, read_from
 from mlog.plain import clean_text
 
 __all__ = [
-    "ArtifactNotFoundError",
     "ArtifactStore",
     "Bar",
     "Progress",
@@ -58,10 +57,6 @@ _NOT_ON_WINDOWS = re.compile(
     r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?",
     re.IGNORECASE | re.DOTALL,
 )
-
-
-class ArtifactNotFoundError(MlogError, LookupError):
-    """A run has no artifact of the name that was given."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ from mlog.run.keeper import keeper
 from mlog.run.levels import LevelRule
 from mlog.run.life import OFF, LifeMethods
 from mlog.run.recorder import Recorder
+from mlog.run.repository import git_diff as changes_since_commit
 from mlog.run.repository import git_facts
 from mlog.run.writer import Place, Writer, WriterOptions
 from mlog.tap import ensure_installed
@@ -41,6 +42,9 @@ from mlog.types import LevelSpec, Mode
 __all__ = ["begin", "forget_implicit", "implicit", "inherited_env", "start_off"]
 
 R = TypeVar("R", bound=LifeMethods)
+
+_DIFF = "git.diff"
+"""Artifact with the changes of tracked files since the commit."""
 
 _started: dict[str, str | None] = {}
 """Path of each run opened here to the `MLOG_RUN` that this process inherited."""
@@ -65,7 +69,8 @@ def begin(
     parent: RunCore | str | os.PathLike[str] | None = None,
     mode: Mode = "private",
     disabled: bool = False,
-    outputs: bool | str | Iterable[str] = False,
+    outputs: bool | str | Iterable[str] | None = False,
+    git_diff: bool = False,
     redact: bool | Redactor | Iterable[str] = True,
     filters: Iterable[Any] = (),
     flight_recorder: int = 0,
@@ -149,6 +154,8 @@ def begin(
         run.enter_env()
         context.set_receiver(recorder)
     _tell_parent(run)
+    if git_diff and who.main:
+        _keep_diff(run, redactor)
     return _filled(run, params, tags, description)
 
 
@@ -391,6 +398,16 @@ def _filled(
     if description:
         run.description = description
     return run
+
+
+def _keep_diff(run: LifeMethods, redactor: Redactor | None) -> None:
+    """Store what has changed since the commit, without secrets."""
+    text = changes_since_commit(run._cwd)
+    if text is None:
+        warn_once("git_diff", "git_diff: git cannot say what has changed here")
+        return
+    safe = redactor.text(text) if redactor is not None else text
+    run._put(_DIFF, safe.encode(), "text/x-diff")
 
 
 def _tell_parent(run: LifeMethods) -> None:

@@ -22,11 +22,13 @@ from mlog.run.capture import Capture
 from mlog.run.core import runs_here
 from mlog.run.document import write_document
 from mlog.run.facts import FactMethods
+from mlog.run.files import FileMethods
 from mlog.run.joining import open_run_folder
 from mlog.run.keeper import keeper
 from mlog.run.recorder import Recorder
 from mlog.run.status import failed_writers
 from mlog.run.summary import Summary
+from mlog.run.waiting import request_cancel
 from mlog.tap import clear_level_caches
 
 __all__ = ["OFF", "LifeMethods"]
@@ -35,7 +37,7 @@ OFF = "off"
 """What child processes find in `MLOG_RUN` instead of the path of a run that is off."""
 
 
-class LifeMethods(FactMethods):
+class LifeMethods(FileMethods, FactMethods):
     """Status and end of a run."""
 
     _status: str
@@ -110,8 +112,9 @@ class LifeMethods(FactMethods):
             self.end("Failed", _error(error_details) | {"code": safe_str(error_code)})
 
     def cancel(self) -> None:
-        """End the run as Canceled."""
-        self.end("Canceled")
+        """End the run as Canceled; have a submitted script stopped, wherever it runs."""
+        if self._own or self.path is None or not request_cancel(self.path):
+            self.end("Canceled")
 
     def flush(self, timeout_seconds: float = 300) -> None:
         """Put everything recorded so far on the disk (fsync), as far as it lets us.
@@ -273,6 +276,8 @@ class LifeMethods(FactMethods):
     def _before_end(self, at_exit: bool) -> None:
         """Do what has to be done while the run still takes entries."""
         recorder = self._recorder
+        if self.outputs:
+            self._collect(self.outputs, cwd=self._cwd)
         if self._capture is not None and recorder and recorder.writer.place.main:
             self._capture.finish(at_exit)
 

@@ -105,3 +105,25 @@ class ReadMethods(FamilyMethods):
             since=since,
             rank=rank,
         )
+
+    def __repr__(self) -> str:
+        """Return experiment, id, status and folder."""
+        where = f" in {self.path}" if self.path else ""
+        return f"<Run {self._experiment}/{self.id} {self.status}{where}>"
+
+    def _repr_html_(self) -> str:
+        """Return the run as a piece of a page, for notebooks."""
+        if self.path is None:
+            return "<p>mlog run that is off: nothing is recorded</p>"
+        from mlog.reader.page import run_html
+
+        return run_html(self.path)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Show the run in IPython, with its latest metrics and small curves."""
+        if self.path is None:
+            printer.text(repr(self))
+            return
+        from mlog.reader.page import run_text
+
+        printer.text(run_text(self.path))

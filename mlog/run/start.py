@@ -33,7 +33,8 @@ def start_run(
     parent: Run | str | os.PathLike[str] | None = None,
     mode: Mode = "private",
     disabled: bool = False,
-    outputs: bool | str | Iterable[str] = False,
+    outputs: bool | str | Iterable[str] | None = False,
+    git_diff: bool = False,
     redact: bool | Redactor | Iterable[str] = True,
     filters: Iterable[Any] = (),
     flight_recorder: int = 0,
@@ -66,7 +67,10 @@ def start_run(
         mode: "private" (0600 in 0700) or "group" (0660 in 2770).
         disabled: Record nothing, everything else as usual. Also `MLOG_MODE=off`.
         outputs: Whether what lies in `./outputs` and `./logs` at the end becomes
-            artifacts of the run; or the folders to take instead.
+            artifacts of the run (None: yes); or the folder to take beside `./logs`, or
+            all folders to take.
+        git_diff: Whether what git says has changed since the commit is stored, without
+            secrets, as the artifact `git.diff`; takes as long as git does.
         redact: Whether secrets are taken out; further names, or a `Redactor`.
         filters: `logging.Filter`s for what this run takes.
         flight_recorder: How many lines below `level` are kept in memory, to be written
@@ -98,6 +102,7 @@ def start_run(
         mode=mode,
         disabled=disabled,
         outputs=outputs,
+        git_diff=git_diff,
         redact=redact,
         filters=filters,
         flight_recorder=flight_recorder,

@@ -352,9 +352,13 @@ EXPERIMENT = [
         why="folders are attached to no experiment",
     ),
     Row(
-        "get_portal_url", "", f"{_EXPERIMENT}::test_the_portal_of_an_experiment_is_its_folder"
+        "get_portal_url",
+        "",
+        f"{_EXPERIMENT}::test_the_portal_of_an_experiment_is_its_folder",
     ),
     Row(
-        "get_docs_url", "", f"{_EXPERIMENT}::test_the_portal_of_an_experiment_is_its_folder"
+        "get_docs_url",
+        "",
+        f"{_EXPERIMENT}::test_the_portal_of_an_experiment_is_its_folder",
     ),
 ]

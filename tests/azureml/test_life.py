@@ -77,9 +77,13 @@ def test_details_have_the_keys_they_had(run: Run) -> None:
     assert details["status"] == "Completed"
     assert details["startTimeUtc"] < details["endTimeUtc"]
     assert details["properties"] == {"a": "b"}
-    assert {"target", "inputDatasets", "outputDatasets", "runDefinition", "logFiles"} <= {
-        *details
-    }
+    assert {
+        "target",
+        "inputDatasets",
+        "outputDatasets",
+        "runDefinition",
+        "logFiles",
+    } <= {*details}
     assert run.wait_for_completion() == details
 
 

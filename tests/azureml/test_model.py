@@ -41,7 +41,7 @@ def test_a_model_is_found_by_name_version_tag_and_id(
     assert Model(workspace, id="m:1").version == 1
     for wrong in ({"name": "x"}, {"name": "m", "version": 3}, {"id": "m:7"}):
         with pytest.raises(ModelNotFoundException, match="models there: m"):
-            Model(workspace, **wrong)  # type: ignore[arg-type]
+            Model(workspace, **wrong)
     with pytest.raises(WebserviceException):  # what scripts catch
         Model(workspace, "x")
 

@@ -78,7 +78,7 @@ def test_a_member_has_a_test_or_an_error(owner: Any, row: Row, run: Run) -> None
     assert bool(row.test) != bool(row.error and row.why)
     if row.test:
         file, _, test = row.test.partition("::")
-        assert test in tests_of(HERE / file)
+        assert test in names_of_tests(HERE / file)
         return
     on = run if owner is Run else owner
     call = eval(f"lambda member: member({row.call})")
@@ -86,7 +86,7 @@ def test_a_member_has_a_test_or_an_error(owner: Any, row: Row, run: Run) -> None
         call(getattr(on, row.name))
 
 
-def tests_of(file: Path) -> set[str]:
+def names_of_tests(file: Path) -> set[str]:
     """Return the names of the tests in a file."""
     body = ast.parse(file.read_bytes()).body
     return {node.name for node in body if isinstance(node, ast.FunctionDef)}

@@ -58,7 +58,9 @@ print("trained in", run.experiment.workspace.name)
 """
 
 
-def test_a_submitted_script_gets_the_run(experiment: Experiment, script: Script) -> None:
+def test_a_submitted_script_gets_the_run(
+    experiment: Experiment, script: Script
+) -> None:
     """It finds mlog as azureml, its run, its arguments and its variables."""
     env = Environment("x")
     env.environment_variables = {"MY_VARIABLE": "set"}
@@ -236,6 +238,7 @@ def test_script_and_arguments_may_come_from_the_run_configuration() -> None:
 
 
 def test_a_command_runs_instead_of_a_script(experiment: Experiment) -> None:
+    Path("notes.txt").write_text("something to copy")
     code = "from azureml.core import Run; Run.get_context().log('a', 1)"
     run = experiment.submit(ScriptRunConfig(".", command=["python", "-c", code]))
     run.wait_for_completion()

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlog.reader.curves import (
@@ -200,7 +200,7 @@ class TestNumbers:
             (0.0, "0"),
             (5.0, "5"),
             (0.123456, "0.1235"),
-            (0.00012345, "0.0001235"),
+            (0.00012341, "0.0001234"),
             (1.2e-7, "1.2e-7"),
             (9.99999, "10"),
             (41230.0, "41,230"),
@@ -217,9 +217,9 @@ class TestNumbers:
     def test_exact_reads_back(self, value: float) -> None:
         assert float(exact(value)) == value or math.isnan(value)
 
-    @given(finite)
+    @given(st.floats(-1e300, 1e300))
     def test_short_is_near(self, value: float) -> None:
-        assert math.isclose(float(short(value).replace(",", "")), value, rel_tol=1e-3)
+        assert float(short(value).replace(",", "")) == pytest.approx(value, rel=1e-3)
         assert len(short(value)) <= 12
 
 
@@ -270,10 +270,7 @@ class TestSparkline:
     def test_spike_stays_at_its_place(self) -> None:
         values = [0.5] * 10_000
         values[7_500] = 9.0
-        assert sparkline(values, 8) == "▁▁▁▁▁▁▁█" or sparkline(values, 8)[6:] in (
-            "▁█",
-            "█▁",
-        )
+        assert sparkline(values, 8) == "▁▁▁▁▁▁█▁"
 
     @given(st.lists(anything, min_size=1), st.integers(2, 40))
     def test_what_is_not_finite_stays(self, values: list[float], width: int) -> None:
@@ -296,6 +293,7 @@ class TestSparkline:
 class TestCurve:
     """One metric as a picture."""
 
+    @settings(max_examples=30)
     @given(st.lists(moderate, min_size=300, max_size=900))
     def test_band_holds_least_and_greatest_value_of_each_column(
         self, values: list[float]
