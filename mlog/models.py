@@ -200,7 +200,6 @@ class Model:
             if folder.status(_FILES) is not None:
                 shutil.rmtree(folder.child(_FILES, create=False).path)
 
-    @property
     @staticmethod
     def get(
         name: str,
@@ -241,6 +240,7 @@ class Model:
             latest=latest,
         )
 
+    @property
     def _folder(self) -> Path:
         return self.root / _ALL / slug(self.name) / str(self.version)
 

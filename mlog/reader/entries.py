@@ -73,7 +73,7 @@ _NO_SEGMENT = (errno.ENOENT, errno.ELOOP, errno.EINVAL, errno.ENXIO)
 _FIRST_LINE = 1 << 16
 _RANK = re.compile(r"r(\d{1,9})(?:-a\d+)?(?:-[0-9a-f]{4})?", re.ASCII)
 _ATTEMPT = re.compile(r"(?:.*-)?a(\d{1,9})(?:-[0-9a-f]{4})?", re.ASCII)
-_TEXTS, _INTEGERS = frozenset({str}), frozenset({int})
+_TEXTS = frozenset({str})
 _SEQ, _TS = itemgetter("seq"), itemgetter("ts")
 
 
@@ -395,12 +395,14 @@ def _pieces(path: Path) -> Iterator[bytes]:
 
 def _parse(lines: bytes) -> Block | None:
     """Return the entries in some lines, or None where there are none."""
+    array = lines.replace(b"\n", b",\n")
+    count = len(array) - len(lines) + 1
     try:
-        entries = orjson.loads(b"[%b]" % lines.replace(b"\n", b","))
+        entries = orjson.loads(b"[%b]" % array)
         seqs = list(map(_SEQ, entries))
         whole = (
-            len(entries) == lines.count(b"\n") + 1
-            and _INTEGERS.issuperset(map(type, seqs))
+            len(entries) == count
+            and type(sum(seqs)) is int
             and _TEXTS.issuperset(map(type, map(_TS, entries)))
         )
     except (ValueError, KeyError, TypeError):

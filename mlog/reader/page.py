@@ -225,17 +225,19 @@ def _sample(state: RunState, names: list[str] | None) -> dict[str, History]:
     """
     ranks = {writer.name: writer.rank for writer in state.writers}
     wanted = None if names is None else frozenset(names)
-    points: dict[str, tuple[list[int], list[float]]] = {}
+    points: dict[str, tuple[list[int], list[float]]] = {
+        name: ([], []) for name in names or ()
+    }
     for entry in _some_entries(state.folder, lambda writer: not ranks.get(writer)):
-        metric, step = entry.get("metric"), entry.get("step")
-        for name in metric if isinstance(metric, dict) else ():
-            if wanted is None or name in wanted:
-                steps, values = points.setdefault(name, ([], []))
-                steps.append(step if isinstance(step, int) else len(steps))
-                values.append(_number(metric[name]))
+        metric, step = _mapping(entry.get("metric")), entry.get("step")
+        for name in metric if wanted is None else wanted & metric.keys():
+            steps, values = points.setdefault(name, ([], []))
+            steps.append(step if isinstance(step, int) else len(steps))
+            values.append(_number(metric[name]))
     return {
         name: History(name, steps, values, [], has_steps=True)
         for name, (steps, values) in points.items()
+        if values
     }
 
 
@@ -318,8 +320,7 @@ def _later(
 
 def _error_of(entry: Mapping[str, Any]) -> dict[str, str]:
     """Return an entry of the log as what `run.end` says of an error."""
-    exc = entry.get("exc")
-    error = exc if isinstance(exc, dict) else {}
+    error = _mapping(entry.get("exc"))
     msg = _text(entry.get("msg")) or _text(error.get("msg"))
     where = _text(entry.get("logger"))
     return {
@@ -334,6 +335,10 @@ def _error_of(entry: Mapping[str, Any]) -> dict[str, str]:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _cut(text: str, most: int = _MAX_VALUE) -> str:
@@ -388,14 +393,14 @@ def _bytes(size: int) -> str:
     return f"{size / 1000**power:.1f} {' kMGT'[power]}B"
 
 
-def _count(number: int, noun: str, plural: str = "") -> str:
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' if number != 1 else ''}"
 
 
-def _facts(state: RunState) -> dict[str, str]:
+def _facts(page: Page) -> dict[str, str]:
     """Return what there is to say of a run besides its name and status."""
-    git = state.start.get("git")
-    git = git if isinstance(git, dict) else {}
+    state = page.state
+    git = _mapping(state.start.get("git"))
     commit = _text(git.get("commit"))[:10]
     hosts = {writer.host: None for writer in state.writers if writer.host}
     several = len(state.writers) > 1
@@ -408,6 +413,7 @@ def _facts(state: RunState) -> dict[str, str]:
         "parent": Path(state.parent).name if state.parent else "",
         "host": ", ".join(islice(hosts, 4)),
         "processes": str(len(state.writers)) if several else "",
+        "log": _trouble(page.log),
         "commit": " ".join(filter(None, (commit, _text(git.get("branch"))))),
     }
     return {name: text for name, text in facts.items() if text}
@@ -420,10 +426,10 @@ def _heading(state: RunState) -> tuple[str, str]:
 
 def _trouble(log: LogFacts) -> str:
     """Say how many warnings and errors there are."""
-    counts = [_count(log.warnings, "warning"), _count(log.errors, "error")]
-    text = ", ".join(text for text in counts if not text.startswith("0"))
+    counts = {"warning": log.warnings, "error": log.errors}
+    texts = [_count(number, noun) for noun, number in counts.items() if number]
     where = f" in the last {_MAX_LOG >> 20} MB of the log" if log.is_part else ""
-    return f"{text or 'No warnings or errors'}{where}" if text or where else ""
+    return (", ".join(texts) or "no warnings or errors") + where
 
 
 def _errors(page: Page) -> list[tuple[str, Mapping[str, Any]]]:
@@ -439,8 +445,8 @@ def _errors(page: Page) -> list[tuple[str, Mapping[str, Any]]]:
 
 def _is_same(entry: Mapping[str, Any], error: Mapping[str, Any] | None) -> bool:
     """Whether an entry tells of the exception that ended the run."""
-    exc = entry.get("exc")
-    if not isinstance(exc, dict) or not error:
+    exc = _mapping(entry.get("exc"))
+    if not exc or not error:
         return False
     return all(exc.get(key) == error.get(key) for key in ("type", "msg"))
 
@@ -449,6 +455,13 @@ def _odd(found: Summary) -> str:
     """Say how many points are not finite."""
     counts = {"NaN": found.nan, "Inf": found.up, "-Inf": found.down}
     return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+
+
+def _spark(history: History | None, width: int) -> str:
+    """Return the curve of blocks of a metric with more than one point."""
+    if history is None or len(history) < 2:
+        return ""
+    return sparkline(history.values, width)
 
 
 def _rest(number: int) -> str:
@@ -533,6 +546,7 @@ grid-template-columns:repeat(auto-fill,minmax(min(240px,100%),1fr))}
 & th,& td{text-align:right;padding:2px 0 2px 12px;border:0;
 border-bottom:1px solid var(--rule);white-space:nowrap;color:var(--fg);
 vertical-align:baseline;max-width:none}
+& th:last-child{text-align:left}
 & thead th{color:var(--muted);font-weight:400;position:sticky;top:0;
 background:var(--bg)}
 & th:first-child{text-align:left;padding-left:0;font-weight:500;white-space:normal;
@@ -558,7 +572,7 @@ def page_html(page: Page, *, max_curves: int = 12) -> str:
     """
     parts = [
         f"<style>{_style()}</style>",
-        _head_html(page.state),
+        _head_html(page),
         _tags_html(page.state.tags),
         _trouble_html(page),
         _metrics_html(page, max_curves),
@@ -578,14 +592,15 @@ def _style() -> str:
     return rules.replace("&", own)
 
 
-def _head_html(state: RunState) -> str:
+def _head_html(page: Page) -> str:
     """Return name, status and facts."""
+    state = page.state
     experiment, name = map(markup, _heading(state))
     badge = state.status if state.status in _SYMBOLS else ""
     symbol = _SYMBOLS.get(state.status, "…")
     facts = "".join(
         f"<div><dt>{label}</dt><dd>{_label(text)}</dd></div>"
-        for label, text in _facts(state).items()
+        for label, text in _facts(page).items()
     )
     about = _cut(state.description, 2_000)
     return (
@@ -618,12 +633,8 @@ def _tags_html(tags: Mapping[str, str | None]) -> str:
 
 def _trouble_html(page: Page) -> str:
     """Return what went wrong, with the tracebacks folded."""
-    text = _trouble(page.log)
     errors = "".join(_error_html(label, error) for label, error in _errors(page))
-    if not text and not errors:
-        return ""
-    heading = f"<h4>{markup(text)}</h4>" if text else ""
-    return f"<section>{heading}{errors}</section>"
+    return f"<section>{errors}</section>" if errors else ""
 
 
 def _error_html(label: str, error: Mapping[str, Any]) -> str:
@@ -654,12 +665,12 @@ def _metrics_html(page: Page, max_curves: int) -> str:
         svg_curve(h.steps, h.values, title=_line(h.name), height=110)
         for h in _curves(page, max_curves)
     )
-    rows = "".join(_rows_html(page))
-    head = "".join(f"<th scope=col>{word}</th>" for word in ("last", "min", "max"))
+    words = ("name", "last", "min", "max", "points", "curve")
+    head = "".join(f'<th scope="col">{word}</th>' for word in words)
     table = (
-        '<div class="scroll" tabindex="0" role="group" aria-label="metrics"><table>'
-        f"<thead><tr><th scope=col>name</th>{head}<th scope=col>points</th>"
-        f"<th></th></tr></thead><tbody>{rows}</tbody></table></div>"
+        '<div class="scroll" tabindex="0" role="group" aria-label="metrics">'
+        f"<table><thead><tr>{head}</tr></thead>"
+        f"<tbody>{''.join(_rows_html(page))}</tbody></table></div>"
     )
     note = _metrics_note(page)
     drawn = f'<div class="curves">{curves}</div>' if curves else ""
@@ -672,7 +683,7 @@ def _rows_html(page: Page) -> Iterator[str]:
         yield _row_html(name, found, page.histories.get(name))
     for name, (count, text) in islice(page.others.items(), _MAX_ROWS):
         yield (
-            f'<tr><th scope=row>{_label(name)}</th><td colspan="3">{markup(text)}</td>'
+            f'<tr><th scope="row">{_label(name)}</th><td colspan="3">{markup(text)}</td>'
             f"<td>{count:,}</td><td></td></tr>"
         )
 
@@ -687,13 +698,10 @@ def _metrics_note(page: Page) -> str:
 
 def _row_html(name: str, found: Summary, history: History | None) -> str:
     cells = "".join(_number_html(v) for v in (found.last, found.low, found.high))
-    spark = (
-        sparkline(history.values) if history is not None and len(history) > 1 else ""
-    )
     odd = f' <span class="bad">{_odd(found)}</span>' if _odd(found) else ""
     return (
-        f"<tr><th scope=row>{_label(name)}</th>{cells}<td>{found.count:,}</td>"
-        f'<td class="spark">{spark}{odd}</td></tr>'
+        f'<tr><th scope="row">{_label(name)}</th>{cells}<td>{found.count:,}</td>'
+        f'<td class="spark">{_spark(history, 24)}{odd}</td></tr>'
     )
 
 
@@ -704,7 +712,7 @@ def _number_html(value: float) -> str:
 
 def _folded(title: str, count: int, body: str) -> str:
     """Return a part with a heading that folds it; a long one is folded at first."""
-    is_open = " open" if count <= _OPEN else ""
+    is_open = ' open=""' if count <= _OPEN else ""
     return (
         f'<details{is_open}><summary>{title} <span class="muted">{count:,}</span>'
         f"</summary>{body}</details>"
@@ -728,7 +736,7 @@ def _artifacts_html(state: RunState) -> str:
     if not state.artifacts:
         return ""
     images = "".join(
-        f'<figure><img alt="" src="{url}">'
+        f'<figure><img alt="" src="{url}"/>'
         f"<figcaption>{_label(path)}</figcaption></figure>"
         for path, url in _images(state)
     )
@@ -810,7 +818,7 @@ def page_text(page: Page, *, width: int = 100) -> str:
     if width < 60:
         raise ValueError(f"width must be at least 60, got {width!r}")
     lines = [
-        *_head_lines(page.state),
+        *_head_lines(page),
         *_error_lines(page, width),
         *_metric_lines(page, width),
         *_other_lines(page),
@@ -820,11 +828,12 @@ def page_text(page: Page, *, width: int = 100) -> str:
     return "\n".join(_cut(line, width) for line in lines)
 
 
-def _head_lines(state: RunState) -> Iterator[str]:
+def _head_lines(page: Page) -> Iterator[str]:
+    state = page.state
     experiment, name = _heading(state)
     symbol = _SYMBOLS.get(state.status, "…")
     yield f"{experiment} / {name}  [{symbol} {_line(state.status)}]"
-    facts = _facts(state) | {"folder": str(state.folder.absolute())}
+    facts = _facts(page) | {"folder": str(state.folder.absolute())}
     tags = (f"{key}={text or ''}" for key, text in state.tags.items())
     if state.tags:
         facts["tags"] = "  ".join(tags)
@@ -835,8 +844,6 @@ def _head_lines(state: RunState) -> Iterator[str]:
 
 
 def _error_lines(page: Page, width: int) -> Iterator[str]:
-    if text := _trouble(page.log):
-        yield f"  {'log':<9} {text}"
     for label, error in _errors(page):
         kind, msg = _text(error.get("type")), _text(error.get("msg"))
         yield f"{label}: {_line(f'{kind} {msg}'.strip(), width)}"
@@ -874,16 +881,15 @@ def _other_lines(page: Page) -> Iterator[str]:
 def _metric_cells(
     name: str, found: Summary, history: History | None
 ) -> tuple[str, ...]:
-    values = history.values if history is not None and len(history) > 1 else ()
     numbers = (short(found.last), short(found.low), short(found.high))
-    label = _line(name, 60)
-    return (label, sparkline(values, 20), *numbers, f"{found.count:,}", _odd(found))
+    spark = _spark(history, 20)
+    return (_line(name, 60), spark, *numbers, f"{found.count:,}", _odd(found))
 
 
 def _table(rows: list[tuple[str, ...]], width: int) -> Iterator[str]:
     """Yield rows in columns; the first, a name, is cut to what the others leave."""
     sizes = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    sizes[0] = max(8, min(sizes[0], width - sum(sizes[1:]) - 2 * len(sizes)))
+    sizes[0] = min(sizes[0], max(8, width - sum(sizes[1:]) - 2 * len(sizes)))
     for name, spark, *numbers, note in rows:
         name = name if len(name) <= sizes[0] else "…" + name[1 - sizes[0] :]
         cells = [f"{name:<{sizes[0]}}", f"{spark:<{sizes[1]}}"]

@@ -18,7 +18,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate, chain, repeat
-from operator import itemgetter
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -49,7 +48,6 @@ Rank: TypeAlias = int | Literal["all"] | None
 Attempts: TypeAlias = Literal["latest", "all"]
 Names: TypeAlias = str | Iterable[str] | None
 
-_METRIC = itemgetter("metric")
 _STEPS = frozenset({int, NoneType})
 _END_STEP = 1 << 63
 _EXACT = 1 << 53
@@ -480,9 +478,9 @@ def _metrics_of(
 ) -> tuple[list[dict[str, Any]], list[Any]]:
     """Return name and value of the points of each entry, and the values of all."""
     try:
-        metrics = list(map(_METRIC, entries))
+        metrics = [entry["metric"] for entry in entries if "value" not in entry]
         values = _values_of(metrics)
-        if are_numbers(values) and not [0 for entry in entries if "value" in entry]:
+        if len(metrics) == len(entries) and are_numbers(values):
             return metrics, values
     except (KeyError, TypeError):  # no metric in it, or none of the format
         pass

@@ -3,13 +3,15 @@
 import os
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlog.errors import ModelPathNotFoundError, warn_once
 from mlog.folder import access_for
-from mlog.models import Model, Opener, register
 from mlog.run.artifacts import ArtifactStore, artifact_name
 from mlog.run.files import FileMethods
+
+if TYPE_CHECKING:  # loaded when a model is registered, not with every start
+    from mlog.models import Model, Opener
 
 __all__ = ["ModelMethods"]
 
@@ -33,7 +35,7 @@ class ModelMethods(FileMethods):
         sample_output_dataset: Any = None,
         resource_configuration: Any = None,
         **kwargs: Any,
-    ) -> Model:
+    ) -> "Model":
         """Register an artifact of the run as the next version of a model.
 
         Returns when the copy is on the disk. Also for runs that have ended, or are
@@ -67,6 +69,8 @@ class ModelMethods(FileMethods):
             resource_configuration=resource_configuration,
             **kwargs,
         )
+        from mlog.models import register
+
         model = register(
             path.parent.parent,
             model_name,
@@ -87,7 +91,7 @@ class ModelMethods(FileMethods):
         )
         return model
 
-    def _model_files(self, model_path: str) -> dict[str, Opener]:
+    def _model_files(self, model_path: str) -> dict[str, "Opener"]:
         """Return the artifacts that make the model, by their names in it."""
         store = self._store()
         if isinstance(model_path, str):

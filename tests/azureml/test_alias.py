@@ -97,8 +97,11 @@ def test_what_is_out_of_reach_names_the_local_way(name: str, advice: str) -> Non
 def test_classes_out_of_reach_name_the_local_way() -> None:
     with pytest.raises(ImportError, match="server of your own"):
         exec("from azureml.core import Webservice")
-    with pytest.raises(ImportError, match="cannot import name 'Nothing'"):
-        exec("from azureml.core import Nothing")
+    with pytest.raises(ImportError, match="server of your own"):
+        exec("from azureml.core.model import InferenceConfig")
+    for module in ("azureml.core", "azureml.core.model", "azureml.data"):
+        with pytest.raises(ImportError, match="cannot import name 'Nothing'"):
+            exec(f"from {module} import Nothing")
 
 
 def test_without_the_alias_there_is_no_azureml() -> None:

@@ -59,6 +59,16 @@ def test_a_run_of_mlog_gets_the_names_of_the_sdk() -> None:
         assert found is mlog.current_run()
 
 
+def test_no_run_is_an_offline_one() -> None:
+    """Scripts ask for it to do without a run, which they need not."""
+    from mlog.azureml.core.run import _OfflineRun, _SubmittedRun
+
+    run = Run.get_context()
+    assert not isinstance(run, _OfflineRun)
+    assert isinstance(run, _SubmittedRun)
+    assert not run.id.startswith("OfflineRun")
+
+
 def test_a_script_has_one_run_all_its_life() -> None:
     """Code that asks after the end is given the run that ended."""
     run = Run.get_context()

@@ -43,7 +43,7 @@ def script() -> Script:
 
 TRAIN = """
 import argparse, os
-from azureml.core import Run
+from azureml.core import Run, Workspace
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--alpha", type=float)
@@ -54,7 +54,11 @@ run.tag("env", os.environ["MY_VARIABLE"])
 os.makedirs("outputs", exist_ok=True)
 with open("outputs/model.txt", "w") as file:
     file.write("model")
-print("trained in", run.experiment.workspace.name)
+run.complete()
+run.log("after", 1)
+workspace = Workspace.from_config()
+assert workspace.root == run.experiment.workspace.root
+print("trained in", run.experiment.workspace.name, workspace.resource_group)
 """
 
 
@@ -68,10 +72,11 @@ def test_a_submitted_script_gets_the_run(
     run = experiment.submit(config, tags={"kind": "test"})
     details = run.wait_for_completion()
     assert details["status"] == run.get_status() == "Completed"
-    assert run.get_metrics() == {"alpha": 0.5}
+    assert run.get_metrics() == {"alpha": 0.5, "after": 1}
     assert run.get_tags() == {"kind": "test", "env": "set"}
     assert "outputs/model.txt" in run.get_file_names()
-    assert "trained in" in "".join(run.get_details_with_logs()["logFiles"].values())
+    logs = run.get_details_with_logs()["logFiles"]
+    assert logs["user_logs/std_log.txt"] == "trained in ws group\n"
     model = run.register_model("m", "outputs/model.txt")
     assert model.run.id == run.id
 

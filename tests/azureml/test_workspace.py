@@ -85,8 +85,13 @@ def test_a_config_of_the_oldest_form_is_read() -> None:
     assert (ws.name, ws.resource_group, ws.subscription_id) == ("w", "g", "s")
 
 
-def test_a_config_may_name_the_folder(tmp_path: Path) -> None:
+def test_a_config_may_name_the_folder(
+    monkeypatch: pytest.MonkeyPatch, run_dir: Path
+) -> None:
+    """`MLOG_DIR` comes before it."""
     write_config("config.json", root="runs")
+    assert Workspace.from_config().root == run_dir
+    monkeypatch.delenv("MLOG_DIR")
     ws = Workspace.from_config()
     assert ws.root == Path.cwd() / "runs"
     run = Experiment(ws, "exp").start_logging()

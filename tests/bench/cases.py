@@ -89,6 +89,19 @@ def run_log(setting: Setting) -> Measured:
         return compare(floor(setting.folder), lambda i, m: log(m, step=i), setting)
 
 
+def run_log_one(setting: Setting) -> Measured:
+    """`run.log` of one value, against the logging call that says the same."""
+    import mlog
+
+    with _open_run(setting) as run:
+        info, log = mlog.getLogger("train").info, run.log
+        return compare(
+            lambda i, _: info(metric={"loss": i / 3}, step=i),
+            lambda i, _: log("loss", i / 3, step=i),
+            setting,
+        )
+
+
 def extra_tapped(setting: Setting) -> Measured:
     """A library's own logger, made before mlog came, with `extra=`."""
     library = logging.getLogger("library")
@@ -436,6 +449,7 @@ CASES: dict[str, Case] = {
     "metric": Case("metric= and step=", metric, budget=2.0),
     "message": Case("the same with a message", message),
     "run-log": Case("run.log_metrics", run_log),
+    "log": Case("run.log", run_log_one, unit="x metric=", budget=1.15),
     "extra": Case("extra= on a library's logger", extra_tapped, budget=4.5),
     "stock": Case("extra= on a stock logger, RunHandler", extra_stock, budget=4.5),
     "numpy": Case("metric= of NumPy scalars", numpy_scalars),

@@ -332,6 +332,14 @@ class Model:
         needs_azure("Model.profile", _SERVE)
 
 
+def __getattr__(name: str) -> Any:
+    """Say what to use instead of the classes for web services."""
+    if name in ("InferenceConfig", "ModelPackage"):
+        text = f"azureml.core.model.{name} needs Azure and has no local counterpart"
+        raise ImportError(f"{text}; {_SERVE}", name=f"azureml.core.model.{name}")
+    raise AttributeError(f"module 'azureml.core.model' has no attribute {name!r}")
+
+
 def _not_found(
     workspace: Workspace, name: str | None, version: int | str | None
 ) -> ModelNotFoundException:

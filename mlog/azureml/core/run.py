@@ -351,6 +351,14 @@ class Run(LocalRun):
         """
         needs_azure("run.get_secrets", "read environment variables: os.environ[name]")
 
+    def complete(self, _set_status: bool = True) -> None:
+        """End the run as Completed; one that a launcher handed over goes on.
+
+        Args:
+            _set_status: False: only put what was recorded on the disk.
+        """
+        super().complete(_set_status and not self._is_inherited)
+
     def clean(self) -> None:
         """Do nothing: no files of a run lie anywhere but in its folder."""
 
@@ -371,6 +379,16 @@ class Run(LocalRun):
         return self.path is not None and inherited_env().get("MLOG_RUN") == str(
             self.path
         )
+
+
+class _OfflineRun:
+    """What a script without a launcher was given; here that is a real run.
+
+    For scripts that ask `isinstance(run, _OfflineRun)`.
+    """
+
+
+_SubmittedRun = Run
 
 
 def get_run(

@@ -10,7 +10,7 @@ from mlog.azureml.alias import SHIM
 from mlog.azureml.core.compute import Placement, place
 from mlog.azureml.core.environment import Environment
 from mlog.azureml.core.runconfig import RunConfiguration
-from mlog.azureml.core.workspace import Workspace
+from mlog.azureml.core.workspace import HANDED_DOWN, Workspace
 from mlog.azureml.data.consumption import DatasetConsumptionConfig
 from mlog.azureml.data.output_dataset_config import OutputFileDatasetConfig
 from mlog.azureml.note import note
@@ -96,6 +96,7 @@ class ScriptRunConfig(LocalScript):
         self.distributed_job_config = distributed_job_config
         self.docker_runtime_config = docker_runtime_config
         self.placement = Placement()
+        self._labels: dict[str, str] = {}
 
     @property
     def environment(self) -> Environment | None:
@@ -135,6 +136,7 @@ class ScriptRunConfig(LocalScript):
         """Environment variables for the script."""
         return {
             "PYTHONPATH": _with_shim(os.environ.get("PYTHONPATH")),
+            **self._labels,
             **super().variables,
             **{k: str(v) for k, v in self.run_config.environment_variables.items()},
             **self.placement.environment_variables,
@@ -160,6 +162,12 @@ class ScriptRunConfig(LocalScript):
             ComputeTargetException: `compute.toml` is wrong.
         """
         self.placement = place(workspace.root, self.compute_target or "local")
+        labels = {
+            "workspace_name": workspace.name,
+            "subscription_id": workspace.subscription_id,
+            "resource_group": workspace.resource_group,
+        }
+        self._labels = {HANDED_DOWN[key]: value for key, value in labels.items()}
         count = getattr(self.distributed_job_config, "processes", 1)
         if count > 1:
             note("processes", f"one process is started here, not {count}")

@@ -14,7 +14,7 @@ from mlog.azureml.reach import needs_azure
 from mlog.layout import find_root
 from mlog.reader.find import iter_runs
 
-__all__ = ["Workspace", "workspace_at"]
+__all__ = ["HANDED_DOWN", "Workspace", "workspace_at"]
 
 _LOCAL = "local"
 _CONFIG_FILES = (
@@ -27,14 +27,21 @@ _CONFIG_FILES = (
 )
 _KEYS = ("workspace_name", "subscription_id", "resource_group")
 
+HANDED_DOWN = {
+    "workspace_name": "AZUREML_ARM_WORKSPACE_NAME",
+    "subscription_id": "AZUREML_ARM_SUBSCRIPTION",
+    "resource_group": "AZUREML_ARM_RESOURCEGROUP",
+}
+"""Environment variables that tell a submitted script its workspace, as in the SDK."""
+
 
 class Workspace:
     """The folder that runs, models and data lie in, and the names it goes by.
 
-    Which folder that is, is decided as for every run of mlog: `MLOG_DIR`, else the
-    nearest `.mlog` folder upward, else the user's data folder; a key "root" in
-    `config.json` comes before all of them. Name, subscription, resource group and
-    location are labels, kept and given back.
+    Which folder that is, is decided as for every run of mlog: `MLOG_DIR`, else a key
+    "root" in `config.json`, else the nearest `.mlog` folder upward, else the user's
+    data folder. Name, subscription, resource group and location are labels, kept and
+    given back; all workspaces of one folder share what lies in it.
 
     Attributes:
         root: The folder.
@@ -106,15 +113,7 @@ class Workspace:
         if file is None:
             return _without_config(start)
         said = _read_config(file)
-        root = said.get("root")
-        folder = _config_folder(file)
-        return Workspace(
-            said["subscription_id"],
-            said["resource_group"],
-            said["workspace_name"],
-            auth,
-            _root=folder / Path(root).expanduser() if root else _default_root(folder),
-        )
+        return _labelled(said, _root_of(said, _config_folder(file)))
 
     @staticmethod
     def get(
@@ -221,7 +220,7 @@ class Workspace:
             "resource_group": self.resource_group,
             "workspace_name": self.name,
         }
-        if self.root != _default_root(folder.parent.absolute()):
+        if self.root != find_root(None, env={}, cwd=folder.parent.absolute()):
             said["root"] = str(self.root)
         text = json.dumps(said, indent=4, ensure_ascii=False) + "\n"
         (folder / (file_name or "config.json")).write_text(text, "utf-8")
@@ -385,13 +384,32 @@ def workspace_at(root: Path | None) -> Workspace:
         root: The folder; None: the default one.
     """
     file = _find_config(Path.cwd(), None)
-    said = _read_config(file) if file is not None else dict.fromkeys(_KEYS, "")
+    said = _handed_down() or (_read_config(file) if file is not None else {})
+    return _labelled(said, root)
+
+
+def _labelled(said: Mapping[str, str], root: Path | None) -> Workspace:
+    """Return a workspace with the labels of a config."""
     return Workspace(
-        said["subscription_id"],
-        said["resource_group"],
-        said["workspace_name"] or _LOCAL,
+        said.get("subscription_id", ""),
+        said.get("resource_group", ""),
+        said.get("workspace_name") or _LOCAL,
         _root=root,
     )
+
+
+def _root_of(said: Mapping[str, str], folder: Path) -> Path:
+    """Return the root that a config in a folder stands for."""
+    root = said.get("root")
+    if root and not os.environ.get("MLOG_DIR"):
+        return folder / Path(root).expanduser()
+    return _default_root(folder)
+
+
+def _handed_down() -> dict[str, str]:
+    """Return the labels that a launcher has told this process; {} if there are none."""
+    said = {key: os.environ.get(name, "") for key, name in HANDED_DOWN.items()}
+    return said if said["workspace_name"] else {}
 
 
 def _default_root(folder: Path) -> Path:
@@ -400,6 +418,8 @@ def _default_root(folder: Path) -> Path:
 
 def _without_config(start: Path) -> Workspace:
     root = _default_root(start)
+    if said := _handed_down():
+        return _labelled(said, root)
     note("config", f"no config.json from {start} upward; runs go to {root}")
     return Workspace("", "", _LOCAL, _root=root)
 
