@@ -27,7 +27,7 @@ from mlog.folder import PRIVATE, Folder
 from mlog.reader.series import (
     Attempts,
     Rank,
-    are_numbers,
+    Values,
     plain,
     read_values,
 )
@@ -82,9 +82,10 @@ def read_metrics(
     }
 
 
-def _shaped(values: list[Any], content: _Content) -> Any:
+def _shaped(found: Values, content: _Content) -> Any:
     """Return all values of a name in one."""
-    if are_numbers(values):
+    values = found.values
+    if found.are_numbers:
         return values if len(values) > 1 else values[0]
     kinds = {*map(_kind, values)}
     if kinds == {_ROW} and len(values) == 1:

@@ -521,7 +521,10 @@ border-radius:3px}
 & .facts{display:flex;flex-wrap:wrap;gap:2px 20px;margin-top:8px}
 & .facts div{display:flex;gap:6px}
 & dt,& .muted{color:var(--muted);font-weight:400}
-& dt{flex:none;max-width:60%;margin:0;padding:0}
+& dt,& dd{width:auto;float:none;display:block;margin:0;padding:0}
+& .facts dt{flex:none}
+& .pairs dt{flex:0 1 auto;min-width:25%}
+& p{margin:0 0 8px}
 & .about{margin:6px 0 0;max-width:75ch}
 & .pairs{columns:300px;column-gap:28px;margin-top:6px}
 & .pairs div{display:flex;gap:12px;justify-content:space-between;
@@ -540,7 +543,7 @@ max-height:320px;white-space:pre;overflow-wrap:normal;border:0}
 grid-template-columns:repeat(auto-fill,minmax(min(240px,100%),1fr))}
 & .curves svg{width:100%;height:auto;display:block}
 & .scroll{overflow:auto;max-height:330px;margin-top:6px}
-& table{border-collapse:collapse;width:100%;margin:0;border:0;font-size:13px}
+& table{border-collapse:collapse;table-layout:auto;width:100%;margin:0;border:0;font-size:13px}
 & tr:nth-child(n){background:none}
 & tbody tr:hover{background:var(--soft)}
 & th,& td{text-align:right;padding:2px 0 2px 12px;border:0;
@@ -672,10 +675,9 @@ def _metrics_html(page: Page, max_curves: int) -> str:
         f"<table><thead><tr>{head}</tr></thead>"
         f"<tbody>{''.join(_rows_html(page))}</tbody></table></div>"
     )
-    note = _metrics_note(page)
     drawn = f'<div class="curves">{curves}</div>' if curves else ""
-    body = table + (f'<div class="muted">{note}</div>' if note else "")
-    return f"<section>{drawn}{_folded('Metrics', count, body)}</section>"
+    drawn += f'<p class="muted">{_SAMPLE}</p>' if page.is_sample else ""
+    return f"<section>{drawn}{_folded('Metrics', count, table)}</section>"
 
 
 def _rows_html(page: Page) -> Iterator[str]:
@@ -686,14 +688,10 @@ def _rows_html(page: Page) -> Iterator[str]:
             f'<tr><th scope="row">{_label(name)}</th><td colspan="3">{markup(text)}</td>'
             f"<td>{count:,}</td><td></td></tr>"
         )
-
-
-def _metrics_note(page: Page) -> str:
-    """Say what is left out."""
     more = max(0, len(page.summaries) - _MAX_ROWS)
     more += max(0, len(page.others) - _MAX_ROWS)
-    notes = [_rest(more)] if more else []
-    return " ".join([*notes, _SAMPLE] if page.is_sample else notes)
+    if more:
+        yield f'<tr><th scope="row">{_rest(more)}</th><td colspan="5"></td></tr>'
 
 
 def _row_html(name: str, found: Summary, history: History | None) -> str:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate, chain, repeat
 from pathlib import Path
 from types import NoneType
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 from mlog.reader.entries import (
     NONFINITE,
@@ -35,6 +35,7 @@ __all__ = [
     "Attempts",
     "History",
     "Rank",
+    "Values",
     "are_numbers",
     "data_frame",
     "floats_in",
@@ -177,14 +178,22 @@ def read_values(
     *,
     rank: Rank = None,
     attempts: Attempts = "latest",
-) -> dict[str, list[Any]]:
+) -> dict[str, "Values"]:
     """Return only the values of metrics, in order; at least one for each name.
 
     Faster than `read_histories`, the arguments of which it has. Typed values are the
     dicts of the file format.
     """
     parts = _read(folder, names, rank, attempts, bare=True)
-    return {name: _merged(found).values for name, found in parts.items()}
+    found = {name: _merged(part) for name, part in parts.items()}
+    return {n: Values(points.values, points.are_numbers) for n, points in found.items()}
+
+
+class Values(NamedTuple):
+    """Values of one metric, and whether all are numbers; False: that is not known."""
+
+    values: list[Any]
+    are_numbers: bool
 
 
 def data_frame(columns: Mapping[str, Any]) -> Any:
@@ -262,12 +271,14 @@ class _Points:
         seqs: Number of each one's entry; empty like the next two in a bare reading.
         steps: None where it has none.
         times: Seconds since the epoch.
+        are_numbers: Whether all values are numbers; False also where it is not known.
     """
 
     values: list[Any] = field(default_factory=list)
     seqs: list[int] = field(default_factory=list)
     steps: list[int | None] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
+    are_numbers: bool = True
 
     def arranged(self, order: Iterable[int]) -> "_Points":
         """Return the points of these indexes."""
@@ -277,6 +288,7 @@ class _Points:
             _taken(self.seqs, places),
             _taken(self.steps, places),
             _taken(self.times, places),
+            self.are_numbers,
         )
 
     def in_order(self) -> "_Points":
@@ -286,6 +298,8 @@ class _Points:
 
 _Part: TypeAlias = tuple[WriterFiles, _Points]
 _Wanted: TypeAlias = Callable[[str], bool]
+_Place: TypeAlias = tuple[str, slice | list[int]]
+"""A name, and which of many values are of that name."""
 
 
 def _read(
@@ -381,6 +395,7 @@ def _joined(parts: list[_Part]) -> _Points:
         [seq for points in each for seq in points.seqs],
         [step for points in each for step in points.steps],
         [time for points in each for time in points.times],
+        all(points.are_numbers for points in each),
     )
 
 
@@ -423,17 +438,20 @@ class _Columns:
         self._bare = bare
         self._last_seq = -1
         self._last_time = 0.0
+        self._names: list[str] = []
+        self._found: list[_Place] = []
 
     def add(self, block: Block) -> None:
         """Take the next block."""
         if block.seqs[0] < self._last_seq:
             self.are_ordered = False
         self._last_seq = block.seqs[-1]
-        metrics, values = _metrics_of(block.entries)
-        places = _places(list(chain.from_iterable(metrics)))
-        found = [(n, place) for n, place in places.items() if self._wanted(n)]
+        metrics, values, numbers = _metrics_of(block.entries)
+        found = self._wanted_places(list(chain.from_iterable(metrics)))
         for name, place in found:
-            self._points(name).values += _taken(values, place)
+            points = self._points(name)
+            points.values += _taken(values, place)
+            points.are_numbers = points.are_numbers and numbers
         if found and not self._bare:
             self._add_rest(block, metrics, found)
 
@@ -441,7 +459,7 @@ class _Columns:
         self,
         block: Block,
         metrics: list[dict[str, Any]],
-        found: list[tuple[str, slice | list[int]]],
+        found: list[_Place],
     ) -> None:
         """Take the columns that the points of one entry share."""
         counts = list(map(len, metrics))
@@ -453,6 +471,16 @@ class _Columns:
             points.seqs += _taken(seqs, place)
             points.steps += _taken(steps, place)
             points.times += _taken(times, place)
+
+    def _wanted_places(self, names: list[str]) -> list[_Place]:
+        """Return where the names of interest stand, in a list of those of all points."""
+        known = self._names
+        if len(names) > len(known) or names != known[: len(names)]:
+            places = _places(names).items()
+            self._found = [(n, place) for n, place in places if self._wanted(n)]
+            # Only where they come in turns it is the same for another number of them.
+            self._names = names if _are_slices(self._found) else []
+        return self._found
 
     def _points(self, name: str) -> _Points:
         found = self.points.get(name)
@@ -475,17 +503,21 @@ class _Columns:
 
 def _metrics_of(
     entries: list[dict[str, Any]],
-) -> tuple[list[dict[str, Any]], list[Any]]:
-    """Return name and value of the points of each entry, and the values of all."""
+) -> tuple[list[dict[str, Any]], list[Any], bool]:
+    """Return the points of each entry, the values of all, and whether all are numbers.
+
+    A point is an item of its entry's dict, from name to value.
+    """
     try:
         metrics = [entry["metric"] for entry in entries if "value" not in entry]
         values = _values_of(metrics)
         if len(metrics) == len(entries) and are_numbers(values):
-            return metrics, values
+            return metrics, values, True
     except (KeyError, TypeError):  # no metric in it, or none of the format
         pass
     metrics = [dict(_points_of(entry)) for entry in entries]
-    return metrics, _values_of(metrics)
+    values = _values_of(metrics)
+    return metrics, values, are_numbers(values)
 
 
 def _values_of(metrics: list[dict[str, Any]]) -> list[Any]:
@@ -516,6 +548,10 @@ def _places(names: list[str]) -> dict[str, slice | list[int]]:
         indexes[name].append(i)
     places.update(indexes)
     return places
+
+
+def _are_slices(found: list[_Place]) -> bool:
+    return bool(found) and type(found[0][1]) is slice
 
 
 def _period(names: list[str]) -> int:

@@ -6,7 +6,9 @@ from mlog.azureml.core import Experiment, Workspace
 from mlog.azureml.exceptions import UserErrorException
 
 
-@pytest.mark.parametrize("name", ["exp", "größe / 1", "../x", "a" * 300, "日本"])
+@pytest.mark.parametrize(
+    "name", ["exp", "größe / 1", "../x", "a" * 300, "ä" * 255, "日本"]
+)
 def test_any_text_names_an_experiment(workspace: Workspace, name: str) -> None:
     experiment = Experiment(workspace, name)
     assert experiment.name == name

@@ -227,12 +227,23 @@ def test_a_run_configuration_wins(script: Script) -> None:
     assert config.run_config is given
     assert (config.compute_target, config.max_run_duration_seconds) == ("gpu", 60)
     env = Environment("later")
-    env.python.interpreter_path = "/opt/bin/python"
+    env.python.interpreter_path = "/bin/sh"
     config.run_config.environment = env
     assert config.environment is env
-    assert config.interpreter == "/opt/bin/python"
+    assert config.interpreter == "/bin/sh"
     assert script("").run_config.target == "local"
     assert script("").interpreter == sys.executable
+
+
+def test_the_interpreter_of_an_image_is_replaced(
+    script: Script, capsys: pytest.CaptureFixture[str]
+) -> None:
+    env = Environment("image")
+    env.python.interpreter_path = "/opt/nothing/python"
+    config = script("", environment=env)
+    assert config.interpreter == config.interpreter == sys.executable
+    said = f"mlog: there is no /opt/nothing/python here; {sys.executable} is used\n"
+    assert capsys.readouterr().err == said
 
 
 def test_script_and_arguments_may_come_from_the_run_configuration() -> None:
@@ -293,3 +304,36 @@ def test_a_wrong_config_is_refused(experiment: Experiment, script: Script) -> No
         script("", command=["ls"])
     with pytest.raises(ValueError, match="resume_from is not supported"):
         script("", resume_from="elsewhere")
+
+
+FAMILY = """
+from azureml.core import Experiment, Run
+run = Run.get_context()
+with run.child_run("fold") as child:
+    child.log("loss", 1)
+own = Experiment(run.experiment.workspace, "other").start_logging()
+own.log("loss", 2)
+own.complete()
+run.log("loss", 3)
+"""
+
+
+def test_a_script_may_begin_further_runs(
+    experiment: Experiment, script: Script
+) -> None:
+    """Children of its own run, and runs of other experiments; its own goes on."""
+    run = experiment.submit(script(FAMILY))
+    run.wait_for_completion()
+    (child,) = run.get_children()
+    (other,) = Experiment(experiment.workspace, "other").get_runs()
+    found = [each.get_metrics() for each in (child, other, run)]
+    assert found == [{"loss": 1}, {"loss": 2}, {"loss": 3}]
+    assert {each.get_status() for each in (child, other, run)} == {"Completed"}
+    assert other.parent is None
+
+
+def test_cancelling_ends_the_script(experiment: Experiment, script: Script) -> None:
+    run = experiment.submit(script("import time; time.sleep(600)"))
+    run.cancel()
+    details = run.wait_for_completion(raise_on_error=False)
+    assert details["status"] == run.get_status() == "Canceled"

@@ -15,10 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlog.errors import MlogError, UnsafePathError
+from mlog.errors import ArtifactNotFoundError, MlogError, UnsafePathError
 from mlog.folder import GROUP, PRIVATE
 from mlog.run.artifacts import (
-    ArtifactNotFoundError,
     ArtifactStore,
     Bar,
     artifact_name,

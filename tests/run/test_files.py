@@ -10,8 +10,13 @@ from typing import Any
 
 import pytest
 
-from mlog.errors import MlogError, MlogWarning, UnsafePathError
-from mlog.run.artifacts import ArtifactNotFoundError, Stored
+from mlog.errors import (
+    ArtifactNotFoundError,
+    MlogError,
+    MlogWarning,
+    UnsafePathError,
+)
+from mlog.run.artifacts import Stored
 from mlog.run.files import FileMethods
 
 

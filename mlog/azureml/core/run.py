@@ -26,6 +26,7 @@ from mlog.errors import ActivityFailedError, MlogError, ModelPathNotFoundError
 from mlog.layout import slug
 from mlog.reader.find import find_run, iter_runs
 from mlog.reader.state import RunState, read_state
+from mlog.run import begin as beginning
 from mlog.run.api import Run as LocalRun
 from mlog.run.api import current_run
 from mlog.run.begin import begin, inherited_env
@@ -101,7 +102,7 @@ class Run(LocalRun):
         if not isinstance(run, Run):
             run.__class__ = Run  # the same run with the SDK's names beside mlog's
             assert isinstance(run, Run)
-        _context[:] = [run]
+        _hold(run)
         return run
 
     @classmethod
@@ -421,6 +422,17 @@ def _ended_one() -> Run | None:
     """
     is_interactive = hasattr(sys, "ps1") or current_cell() is not None
     return None if is_interactive or not _context else _context[0]
+
+
+def _hold(run: Run) -> None:
+    """Remember a run that was asked for.
+
+    One that was joined by importing mlog would else end with the first run, or child
+    run, that is begun here.
+    """
+    _context[:] = [run]
+    if beginning._implicit is run:
+        beginning._implicit = None
 
 
 def _start() -> Run:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -128,8 +130,16 @@ class ScriptRunConfig(LocalScript):
 
     @property
     def interpreter(self) -> str:
-        """Path of the Python that runs the script."""
-        return self.placement.python or super().interpreter
+        """Path of the Python that runs the script.
+
+        That of the compute target in `compute.toml`, else that of the environment if
+        it is there (it may have been one of an image), else this process's.
+        """
+        path = self.placement.python or super().interpreter
+        if self.placement.python is None and shutil.which(path) is None:
+            note(f"python {path}", f"there is no {path} here; {sys.executable} is used")
+            return sys.executable
+        return path
 
     @property
     def variables(self) -> dict[str, str]:

@@ -19,6 +19,8 @@ __all__ = ["FOLDER", "add_version", "documents", "read", "remove", "versions", "
 FOLDER = ".azureml"
 """Name of the folder in the root of all runs."""
 
+_MAX_STEM = 250
+
 
 def read(root: Path, kind: str, name: str) -> dict[str, Any]:
     """Return a document; {} where there is none that can be read."""
@@ -80,7 +82,10 @@ def _open(root: Path, *parts: str) -> Folder:
 
 
 def _filename(name: str) -> str:
-    return f"{slug(name)[:250]}.json"
+    text = slug(name)
+    if len(text) > _MAX_STEM:  # the end tells long names apart
+        text = text[: _MAX_STEM - 7] + text[-7:]
+    return f"{text}.json"
 
 
 def _dump(document: Mapping[str, Any]) -> bytes:
