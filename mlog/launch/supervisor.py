@@ -30,6 +30,7 @@ from mlog.run.collect import FOLDERS
 from mlog.run.recorder import Recorder
 from mlog.run.snapshot import copy_snapshot
 from mlog.run.start import start_run
+from mlog.run.status import end_of_process
 from mlog.run.summary import Summary
 from mlog.run.waiting import CANCEL
 
@@ -117,11 +118,15 @@ class _Supervisor:
         """Take the snapshot; return the copy that the script runs in, if it does."""
         self._status("Preparing")
         order = self._order
+        is_empty = not os.listdir(order.source)  # enough for a command
         if order.in_place:
-            self._run.take_snapshot(order.source)
+            if not is_empty:
+                self._run.take_snapshot(order.source)
             return None
         access = self._recorder.writer.folder.access
         work = Folder.open_below(Path(order.root), (*_WORK, self.path.name), access)
+        if is_empty:
+            return work
         try:
             copy_snapshot(Path(order.source), work.path, never=[Path(order.root)])
             # Of the copy: what is kept is what runs, whatever is edited meanwhile.
@@ -153,14 +158,15 @@ class _Supervisor:
         self._run._event("run.artifact", output.finish())
         self._collect(cwd, started)
         self._sum_up()
-        self._finish(end, list(output.last))
+        self._finish(end, child.pid, list(output.last))
 
-    def _finish(self, end: End, last: list[str]) -> None:
+    def _finish(self, end: End, pid: int, last: list[str]) -> None:
         if end.reason is not None:
             error = {"msg": self._why(end.reason), "exit_code": end.code}
             self._run.end("Canceled", error)
         elif end.code == 0:
-            self._run.end("Completed")
+            said = end_of_process(self.path, pid)  # `run.fail()`, and an exit of 0
+            self._run.end(said.get("status") or "Completed", said.get("error"))
         else:
             text = describe(end.code)
             if last:

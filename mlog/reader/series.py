@@ -474,6 +474,8 @@ class _Columns:
 
     def _wanted_places(self, names: list[str]) -> list[_Place]:
         """Return where the names of interest stand, in a list of those of all points."""
+        if not names:
+            return []
         known = self._names
         if len(names) > len(known) or names != known[: len(names)]:
             places = _places(names).items()
@@ -591,7 +593,9 @@ def _steps_of(entries: list[dict[str, Any]]) -> list[int | None]:
 
 def _history(name: str, parts: list[_Part], rank: Rank) -> History:
     points = _merged(parts) if parts else _Points()
-    steps = [i if step is None else step for i, step in enumerate(points.steps)]
+    steps = points.steps
+    if None in steps:
+        steps = [i if step is None else step for i, step in enumerate(steps)]
     values = points.values
     if not are_numbers(values):
         values = list(map(plain, values))

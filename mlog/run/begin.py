@@ -121,7 +121,8 @@ def begin(
     target.check(folder)
     if parent_path == str(folder.path):  # its id was given in the run itself
         parent_path = None
-    forget_implicit()
+    if activate:
+        forget_implicit()
     place = Place(who.main, who.rank, who.world_size, target.attempt)
     identity = folder.path.name
     writer = Writer(folder, place, identity, options, redactor, keeper.ensure)

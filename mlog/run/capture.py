@@ -40,8 +40,10 @@ class Capture:
                 keeper.unwatch(self)
             elif self._check is None:
                 self._begin()
-            elif not self._check.is_running:
-                self._tell_all(self._check.poll())
+            else:
+                dirty = self._check.poll()
+                if not self._check.is_running:
+                    self._tell_all(dirty)
 
     def park(self) -> None:
         """Nothing to do around a fork."""

@@ -152,6 +152,8 @@ class LifeMethods(FileMethods, FactMethods):
         try:
             if recorder is not None:
                 self._before_end(at_exit)
+                if self._status != "Completed" and not at_exit:
+                    recorder.writer.start()  # said by the program: not to be lost
                 self._write_end(recorder, error)
         except Exception as exc:  # whatever the disk does, the program goes on
             warn_once("end", f"the end of run {self.id} was not recorded: {exc!r}")
@@ -301,7 +303,9 @@ class LifeMethods(FileMethods, FactMethods):
             writer.event("run.end", data)
             with self._lock:
                 self._write_json()
-        writer.end(self._status)
+            writer.end(self._status)
+        else:
+            writer.end(self._status, self._clean(_error(error)) if error else None)
 
     def _leave(self, recorder: Recorder | None, at_exit: bool) -> None:
         """Undo `begin`: the tap, the environment, the keeper, the exit hooks."""

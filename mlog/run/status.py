@@ -9,8 +9,9 @@ import orjson
 
 from mlog.folder import read_from
 from mlog.layout import SegmentName, parse_segment
+from mlog.run.identity import host_name
 
-__all__ = ["failed_writers"]
+__all__ = ["end_of_process", "failed_writers"]
 
 _TAIL = 65_536
 
@@ -36,6 +37,23 @@ def failed_writers(folder: Path, own: str) -> list[str]:
         if start.get("attempt") == attempt and start.get("rank") is not None:
             failed.add(segment.writer)
     return [writer or "main writer" for writer in sorted(failed)]
+
+
+def end_of_process(folder: Path, pid: int) -> dict[str, Any]:
+    """Return what the `writer.end` of a process of this host says; {} without one.
+
+    Args:
+        folder: The run's.
+        pid: The process; where several had that id, the first that is found.
+    """
+    for name in _names(folder):
+        segment = parse_segment(name)
+        if segment is None or segment.stream != "events":
+            continue
+        start = _start(folder, segment.writer)
+        if (start.get("pid"), start.get("host")) == (pid, host_name()):
+            return next(_data(folder / name, "writer.end", from_end=True), {})
+    return {}
 
 
 def _names(folder: Path) -> list[str]:

@@ -332,11 +332,15 @@ class Writer:
             with contextlib.suppress(OSError):
                 self._find_again(0.0)
 
-    def end(self, status: str) -> None:
+    def end(self, status: str, error: Mapping[str, Any] | None = None) -> None:
         """Write `writer.end`, put everything on the disk and release the lock.
 
         Later entries (of destructors, say) are still appended. A second call does
         nothing, nor does one on a writer that never started.
+
+        Args:
+            status: How this process's part of the run ended.
+            error: Why, where the run's own end does not tell.
         """
         with self._lock:
             if not self.started or self.ended:
@@ -346,6 +350,8 @@ class Writer:
             self._tell_losses()
         self.last_seq = seq = self.take()
         data: dict[str, Any] = {"last": seq, "status": status}
+        if error is not None:
+            data["error"] = dict(error)
         if self.redactor is not None and self.redactor.count:
             data["redacted"] = self.redactor.count
         self._write_as(seq, "events", event_fields("writer.end", data))

@@ -114,6 +114,31 @@ def test_a_script_that_fails_makes_the_run_fail(finished: Finished) -> None:
     assert end["error"]["msg"] == "exit code 3; its last lines:\nbefore"
 
 
+@pytest.mark.parametrize(
+    ("call", "status"),
+    [("fail('too bad')", "Failed"), ("cancel()", "Canceled"), ("complete()", "Completed")],
+)
+def test_what_the_script_says_of_its_run_counts(
+    finished: Finished, call: str, status: str
+) -> None:
+    """A script may give its run up and yet exit with 0."""
+    folder = finished(f"import mlog\nmlog.current_run().{call}")
+    state = read_state(folder)
+    assert state.status == status
+    if status == "Failed":
+        assert state.error is not None
+        assert state.error["msg"] == "too bad"
+
+
+def test_a_command_needs_no_source(run_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    config = ScriptRunConfig(tmp_path / "empty", command=["echo", "hello"])
+    run = submit(config, experiment="e", root=run_dir)
+    wait_for_end(run)
+    assert read_state(run.folder).status == "Completed"
+    assert printed(run.folder) == ["hello"]
+
+
 def test_the_error_holds_the_traceback(finished: Finished) -> None:
     (end,) = events(finished("1 / 0"), "run.end")
     assert end["error"]["msg"].splitlines()[-1] == "ZeroDivisionError: division by zero"
