@@ -17,12 +17,13 @@ from mlog.errors import MlogError
 
 __all__ = ["main"]
 
-_COMMANDS = ("init", "path", "tail")
+_COMMANDS = ("init", "path", "run", "tail")
 
 _EXAMPLES = """\b
 Examples:
   mlog init                               keep this project's runs in .mlog/
   mlog path                               where the newest run is
+  mlog run train.py --lr 0.1              run a script, with all it prints
   mlog tail -f                            watch it
   tail -f "$(mlog path)/metrics.jsonl"    the same with the system's own tools
 """

@@ -1,0 +1,119 @@
+"""`mlog run`: a script as a run, as somebody at a terminal sees it."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlog.reader.state import read_state
+from tests.helpers import run_python
+
+Child = Callable[..., "subprocess.Popen[bytes]"]
+
+
+def mlog_run(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return run_python("from mlog.cli import main; main()", "run", *args, cwd=cwd)
+
+
+def folder_in(text: str) -> Path:
+    return Path(text.partition("→ ")[2].splitlines()[0])
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    folder = tmp_path / "source"
+    folder.mkdir()
+    return folder
+
+
+def test_the_output_and_the_exit_code_are_the_scripts(source: Path) -> None:
+    (source / "train.py").write_text(
+        "import sys, logging\n"
+        "print('to stdout', sys.argv[1:])\n"
+        "print('to stderr', file=sys.stderr)\n"
+        "logging.getLogger('train').info('a line', extra={'metric': {'loss': 1}})\n"
+        "sys.exit(3)\n"
+    )
+    done = mlog_run("--tag", "team=a", "train.py", "--lr", "0.1", "-x", cwd=source)
+    assert done.returncode == 3
+    assert done.stdout == "to stdout ['--lr', '0.1', '-x']\n"
+    state = read_state(folder_in(done.stderr))
+    assert "to stderr\n" in done.stderr
+    assert (state.status, state.tags) == ("Failed", {"team": "a"})
+    assert state.metrics["loss"]["last"] == 1
+
+
+def test_a_command_is_run_where_one_stands(source: Path) -> None:
+    done = mlog_run("--", "sh", "-c", "pwd", cwd=source)
+    assert (done.returncode, done.stdout) == (0, f"{source}\n"), done.stderr
+
+
+def test_a_detached_run_prints_its_folder(source: Path) -> None:
+    (source / "train.py").write_text("")
+    done = mlog_run("--detach", "train.py", cwd=source)
+    assert done.returncode == 0, done.stderr
+    folder = Path(done.stdout.strip())
+    waited = run_python(
+        "import mlog, sys\nmlog.open_run(sys.argv[1]).wait_for_completion()\n",
+        str(folder),
+    )
+    assert waited.returncode == 0, waited.stderr
+    assert read_state(folder).status == "Completed"
+
+
+def test_a_script_for_the_azure_sdk_runs_as_it_is(source: Path) -> None:
+    (source / "old.py").write_text(
+        "from azureml.core import Run\n"
+        "run = Run.get_context()\n"
+        "run.log('loss', 0.5)\n"
+        "run.complete()\n"
+        "print(run.id)\n"
+    )
+    done = mlog_run("--azureml", "old.py", cwd=source)
+    assert done.returncode == 0, done.stderr
+    folder = folder_in(done.stderr)
+    assert done.stdout.strip() == folder.name
+    assert read_state(folder).status == "Completed"
+    assert read_state(folder).metrics["loss"]["last"] == 0.5
+
+
+def test_ctrl_c_ends_the_script(source: Path, start: Child) -> None:
+    (source / "train.py").write_text(
+        "import time\nprint('ready', flush=True)\nwhile True: time.sleep(0.05)\n"
+    )
+    code = "from mlog.cli import main; main()"
+    child: Any = start("-c", code, "run", "train.py", cwd=source, text=True)
+    assert child.stdout.readline() == "ready\n"
+    os.kill(child.pid, signal.SIGINT)
+    _, said = child.communicate(timeout=30)
+    assert child.returncode == 130
+    assert read_state(folder_in(said)).status == "Canceled"
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "text"),
+    [
+        ((), 2, "Missing argument"),
+        (("--tag", "x", "train.py"), 2, "not of the form k=v"),
+        (("none.py",), 1, "there is no script none.py"),
+        (("--azureml", "ls"), 2, "--azureml is for Python scripts"),
+    ],
+)
+def test_a_wrong_call_is_one_line(
+    source: Path, args: tuple[str, ...], code: int, text: str
+) -> None:
+    done = mlog_run(*args, cwd=source)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert text in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_sys_executable_is_the_interpreter_of_the_script(source: Path) -> None:
+    (source / "train.py").write_text("import sys; print(sys.executable)")
+    done = mlog_run("train.py", cwd=source)
+    assert done.stdout.strip() == sys.executable
