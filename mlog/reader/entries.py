@@ -425,7 +425,7 @@ def seconds_of(ts: str) -> float | None:
     """Return the seconds since the epoch of an entry's `ts`; None if it is no time."""
     try:
         if len(ts) == 27 and ts[19] == "." and ts[26] == "Z":
-            return (_micros_of_second(ts[:19]) + int(ts[20:26])) / 1e6
+            return (_micros_of_second(ts[:19]) + int(ts[20:26])) / 1_000_000
         moment = datetime.fromisoformat(ts)
         return moment.timestamp() if moment.tzinfo is not None else None
     except (ValueError, OverflowError):

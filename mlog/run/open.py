@@ -121,9 +121,11 @@ class RunList(Sequence[Run]):
         Raises:
             ImportError: pandas is not installed.
         """
-        import pandas
+        from mlog.reader.series import data_frame
 
-        return pandas.DataFrame(self.rows())
+        rows = self.rows()
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        return data_frame({name: [row.get(name) for row in rows] for name in names})
 
 
 def _row(state: RunState) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import mlog
 from mlog.errors import RunNotFoundError
-from mlog.layout import writer_name
+from mlog.layout import SegmentName, writer_name
 from mlog.reader.entries import iter_entries, read_blocks, read_writers, seconds_of
 
 CUT = b'{"ts":"2026-11-23T18:27:00.000001Z","seq":7,"level":"INFO","msg":"cut he'
@@ -60,7 +60,7 @@ class TestOrder:
         self, run: Path
     ) -> None:
         """Wherever the two stand; a block is read at a time."""
-        order = [*range(0, 3_000), *range(3_000)[:0]]
+        order = list(range(3_000))
         for i in range(1, 2_999, 2):
             order[i], order[i + 1] = order[i + 1], order[i]
         add(run, "logs.jsonl", *(line(seq, msg="x" * 20) for seq in order))
@@ -276,9 +276,8 @@ class TestWriters:
     ) -> None:
         """Also with the digits that are added where a name was taken."""
         name = writer_name(main=main, rank=rank, host="node", pid=7, attempt=attempt)
-        add(run, f"metrics-{name}{suffix}.jsonl".replace("--", "-"), line(1))
-        if not name and not suffix:
-            (run / "metrics-.jsonl").rename(run / "metrics.jsonl")
+        segment = SegmentName("metrics", f"{name}{suffix}".lstrip("-"))
+        add(run, segment.filename, line(1))
         (writer,) = read_writers(run)
         assert (writer.attempt, writer.rank) == (attempt, None if main else rank)
 
