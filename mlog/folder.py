@@ -256,9 +256,17 @@ class Folder:
         except OSError:
             return False
 
+    def let_go(self) -> "Folder":
+        """Return this place no longer held open; what is asked of that is an OSError.
+
+        Whoever is just using this object is not disturbed.
+        """
+        return Folder(self.path, self.access, None)
+
     @property
     def _fd(self) -> int:
-        assert self._held is not None
+        if self._held is None:
+            raise OSError(errno.EBADF, "the folder is no longer open", str(self.path))
         return self._held.fd
 
     def _open(self, name: str, flags: int) -> int:

@@ -18,7 +18,7 @@ PACKAGE = REPO / "mlog"
 LAYOUT = """
 errors
 types
-plain secret_words
+plain secret_words escaping
 values layout redaction
 context
 record

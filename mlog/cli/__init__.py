@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
-from mlog.cli.text import inline
 from mlog.errors import MlogError
+from mlog.escaping import inline
 
 __all__ = ["main"]
 

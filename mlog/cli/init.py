@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from mlog.cli.text import inline
 from mlog.errors import MlogError
+from mlog.escaping import inline
 
 __all__ = ["command"]
 

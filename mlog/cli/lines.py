@@ -1,15 +1,16 @@
 """Entries as lines for people. Own ANSI: rich costs 18 times as much a line."""
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TextIO
 
-from mlog.cli.text import escape, inline
+from mlog.escaping import escape, inline
 from mlog.reader.follow import Found
 
-__all__ = ["SHOWN_EVENTS", "EntryLines", "level_of"]
+__all__ = ["SHOWN_EVENTS", "EntryLines", "level_of", "wants_colour"]
 
 SHOWN_EVENTS = frozenset(
     """
@@ -99,6 +100,19 @@ def level_of(entry: Mapping[str, Any]) -> int:
         return _END_LEVELS.get(status, logging.INFO)
     warns = event in ("run.alert", "run.dropped")
     return logging.WARNING if warns else logging.INFO
+
+
+def wants_colour(stream: TextIO, env: Mapping[str, str]) -> bool:
+    """Whether to colour: on a terminal, without `NO_COLOR`, unless `TERM=dumb`.
+
+    Source: https://no-color.org (a value that is not empty).
+    """
+    if env.get("NO_COLOR") or env.get("TERM") == "dumb":
+        return False
+    try:
+        return os.isatty(stream.fileno())
+    except (AttributeError, OSError, ValueError):
+        return False
 
 
 def _level_number(name: str) -> int:

@@ -1,12 +1,16 @@
 """`mlog run`: a script as a run of its own, with its output on this terminal.
 
 Standard output of the script comes out on standard output, its standard error on
-standard error, line by line; the command's exit code is the script's.
+standard error, line by line; the command's exit code is the script's. Ctrl-C, SIGTERM
+and SIGHUP end the script, and so does a reader of the output that goes away (`| head`).
 """
 
+import contextlib
+import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import FrameType
 from typing import Any, TextIO
 
 import click
@@ -27,7 +31,7 @@ Examples:
   mlog run -- make train                 any command
 """
 
-_ENDED = {"Completed": 0, "Canceled": 130}
+_SIGNALS = ("SIGTERM", "SIGHUP")
 
 
 def _pairs(
@@ -73,19 +77,30 @@ def command(
     """Run a script, or any command, as a run.
 
     LINE is script.py with its arguments. What it logs and prints lands in a run of its
-    own. Ctrl-C ends the script, and the run as
-    Canceled.
+    own. Ctrl-C ends the script, and the run as Canceled.
     """
+    options = {
+        "experiment": experiment,
+        "root": dir_,
+        "name": name,
+        "tags": tags,
+        "params": params,
+    }
+    with _signals():
+        _run(line, detach, azureml=azureml, in_place=in_place, options=options)
+
+
+def _run(
+    line: tuple[str, ...],
+    detach: bool,
+    *,
+    azureml: bool,
+    in_place: bool,
+    options: dict[str, Any],
+) -> None:
     try:
         config = _config(line, azureml=azureml, in_place=in_place)
-        submitted = submit(
-            config,
-            experiment=experiment,
-            root=dir_,
-            name=name,
-            tags=tags,
-            params=params,
-        )
+        submitted = submit(config, **options)
     except (ValueError, TypeError) as exc:
         raise click.UsageError(str(exc)) from exc
     if detach:
@@ -113,21 +128,59 @@ def _config(line: tuple[str, ...], *, azureml: bool, in_place: bool) -> ScriptRu
     )
 
 
+class _Told(KeyboardInterrupt):
+    """This process was told to end by a signal other than Ctrl-C's.
+
+    Attributes:
+        number: Of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[None]:
+    """Let signals that end this process interrupt it as Ctrl-C does.
+
+    One that is ignored, as by `nohup`, stays ignored.
+    """
+    numbers = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
+    former = {number: signal.getsignal(number) for number in numbers}
+    taken = [n for n, handler in former.items() if handler is signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, _interrupt)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, former[number])
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise _Told(number)
+
+
 def _watch(folder: Path) -> int:
     """Show what the script prints until it has ended; return the exit code."""
-    seen = _Seen()
+    seen, told = _Seen(), int(signal.SIGINT)
     while True:
         try:
             state = follow(folder, seen.show)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as exc:
             if not request_cancel(folder):
                 raise
+            told = exc.number if isinstance(exc, _Told) else told
             say("mlog: asked the script to end")
             seen.skip()
             continue
+        except BrokenPipeError:
+            request_cancel(folder)
+            raise
         break
     if state.status == "Canceled":
-        return _ENDED["Canceled"]
+        return 128 + told
     if state.status == "Completed" or seen.code:
         return seen.code
     message = (state.error or {}).get("msg", "")

@@ -11,10 +11,10 @@ from typing import Any, BinaryIO
 
 import click
 
-from mlog.cli.lines import SHOWN_EVENTS, EntryLines, level_of
+from mlog.cli.lines import SHOWN_EVENTS, EntryLines, level_of, wants_colour
 from mlog.cli.options import RunCommand, dir_option, find, run_argument
-from mlog.cli.text import inline, wants_colour
 from mlog.errors import MlogError
+from mlog.escaping import inline
 from mlog.reader.follow import Follower, Found
 
 __all__ = ["command", "follow"]

@@ -9,14 +9,15 @@ Invariants:
       control characters shown. An SVG is XML of its own without script, ids or links.
 """
 
+import html
 import math
-import re
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
-from html import escape
 from itertools import groupby, pairwise
 from typing import Any
+
+from mlog.escaping import escape, inline
 
 __all__ = [
     "Column",
@@ -26,7 +27,6 @@ __all__ = [
     "markup",
     "nice_ticks",
     "short",
-    "shown",
     "sparkline",
     "summarize",
     "svg_curve",
@@ -34,13 +34,6 @@ __all__ = [
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _NAN, _UP, _DOWN = "×", "↑", "↓"
-
-# Controls (C0 but tab and newline, DEL, C1), marks that turn the direction of text,
-# line separators, halves of surrogate pairs, and what XML does not allow besides.
-_UNSAFE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f"
-    "\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
-)
 
 _HEAD, _FOOT, _EDGE = 18.0, 15.0, 6.0  # pixels above, below and right of the plot
 _LETTER = 6.0  # pixels of a character of a label, 10 px high
@@ -276,14 +269,9 @@ def _edges(at: list[float], count: int) -> Iterator[int]:
 # --- texts -------------------------------------------------------------------------
 
 
-def shown(text: str) -> str:
-    r"""Return the text with control characters shown (`\x1b`); lines and tabs stay."""
-    return _UNSAFE.sub(lambda match: ascii(match[0])[1:-1], text)
-
-
 def markup(text: str) -> str:
-    """Return the text for HTML or XML, also inside of quotes: escaped, and `shown`."""
-    return escape(shown(text))
+    """Return the text for HTML or XML, also inside of quotes; controls are shown."""
+    return html.escape(escape(text))
 
 
 def exact(value: float) -> str:
@@ -523,15 +511,10 @@ def _heading(title: str, found: Summary, width: int) -> str:
     room = int((width - 8 - len(value) * _TITLE_LETTER) / _TITLE_LETTER)
     name = title if len(title) <= room else "…" + title[-max(1, room - 1) :]
     return (
-        f'<text x="2" y="11" font-size="11" font-weight="600">{markup(_line(name))}'
+        f'<text x="2" y="11" font-size="11" font-weight="600">{markup(inline(name))}'
         f'</text><text x="{width - _EDGE:g}" y="11" font-size="11"'
         f' text-anchor="end">{value}</text>'
     )
-
-
-def _line(text: str) -> str:
-    """Put a text on one line."""
-    return text.replace("\n", "\\n").replace("\t", "\\t")
 
 
 def _empty(

@@ -62,10 +62,8 @@ _Wanted: TypeAlias = Callable[[Entry], bool]
 # Python up to 3.13, and in the processor's cache: twice as fast as 64 KiB for short
 # lines.
 _BLOCK = 1 << 15
-_CHUNK = 1 << 18
+_CHUNK = 1 << 19
 _MAX_LINE = 1 << 20
-_TOO_LONG = b"?"
-"""Stands for the beginning of a line that is too long for an entry."""
 
 # Not there, a link, no regular file.
 _NO_SEGMENT = (errno.ENOENT, errno.ELOOP, errno.EINVAL, errno.ENXIO)
@@ -73,7 +71,6 @@ _NO_SEGMENT = (errno.ENOENT, errno.ELOOP, errno.EINVAL, errno.ENXIO)
 _FIRST_LINE = 1 << 16
 _RANK = re.compile(r"r(\d{1,9})(?:-a\d+)?(?:-[0-9a-f]{4})?", re.ASCII)
 _ATTEMPT = re.compile(r"(?:.*-)?a(\d{1,9})(?:-[0-9a-f]{4})?", re.ASCII)
-_TEXTS = frozenset({str})
 _SEQ, _TS = itemgetter("seq"), itemgetter("ts")
 
 
@@ -352,45 +349,69 @@ def read_blocks(folder: Path, segments: Iterable[SegmentName]) -> Iterator[Block
         OSError: A segment cannot be read.
     """
     for segment in segments:
-        pieces = _pieces(folder / segment.filename)
-        yield from filter(None, map(_parse, _whole_lines(pieces)))
+        lines = _whole_lines(folder / segment.filename)
+        yield from filter(None, map(_parse, lines))
 
 
-def _whole_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield some whole lines at a time, without the last newline of each time."""
-    begin = b""
-    for piece in pieces:
-        lines, newline, end = piece.rpartition(b"\n")
-        if newline:
-            yield begin + lines
-            begin = end
-        else:
-            begin = begin + piece if len(begin) <= _MAX_LINE else _TOO_LONG
+def _whole_lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a file that are whole now, some at a time.
 
-
-def _pieces(path: Path) -> Iterator[bytes]:
-    """Yield what is in a file now; between two reads it is closed, as they are many."""
+    Each time is without its last newline. The beginning of a line that is too long for
+    an entry is left out, so that the rest is none.
+    """
     known: os.stat_result | None = None
-    offset = 0
-    while known is None or offset < known.st_size:
-        try:
-            file = read_from(path)
-        except OSError as exc:
-            if exc.errno in _NO_SEGMENT:
-                return
-            raise
-        with file:
-            status = os.fstat(file.fileno())
-            known = known or status
-            if status.st_ino != known.st_ino:  # removed, and another one begun
-                return
-            file.seek(offset)
-            chunk = file.read(min(_CHUNK, known.st_size - offset))
-        if not chunk:
-            return
-        offset += len(chunk)
-        for start in range(0, len(chunk), _BLOCK):
-            yield chunk[start : start + _BLOCK]
+    offset, length = 0, _CHUNK
+    while (part := _read(path, offset, length, known)) is not None:
+        chunk, known = part
+        end = chunk.rfind(b"\n") + 1
+        if end:
+            yield from _cut(chunk, end)
+            offset, length = offset + end, _CHUNK
+        elif length < _MAX_LINE:
+            length = _MAX_LINE
+        else:
+            offset += len(chunk)
+
+
+def _cut(chunk: bytes, end: int) -> Iterator[bytes]:
+    """Yield lines of about a block, up to the newline before `end`."""
+    start = 0
+    while start < end:
+        stop = chunk.rfind(b"\n", start, start + _BLOCK)
+        if stop < 0:
+            stop = chunk.index(b"\n", start)
+        yield chunk[start:stop]
+        start = stop + 1
+
+
+def _read(
+    path: Path, offset: int, length: int, known: os.stat_result | None
+) -> tuple[bytes, os.stat_result] | None:
+    """Read a part of what was in a file at the first look; None: there is no more.
+
+    Between two reads the file is closed: a run may have many.
+
+    Args:
+        known: What the first look returned. None: this is it.
+
+    Returns:
+        At least one byte, and what is known of the file since the first look.
+    """
+    try:
+        file = read_from(path)
+    except OSError as exc:
+        if exc.errno in _NO_SEGMENT:
+            return None
+        raise
+    with file:
+        status = os.fstat(file.fileno())
+        known = known or status
+        left = known.st_size - offset
+        if left <= 0 or status.st_ino != known.st_ino:  # another one of that name
+            return None
+        file.seek(offset)
+        chunk = file.read(min(length, left))
+    return (chunk, known) if chunk else None
 
 
 def _parse(lines: bytes) -> Block | None:
@@ -399,12 +420,8 @@ def _parse(lines: bytes) -> Block | None:
     count = len(array) - len(lines) + 1
     try:
         entries = orjson.loads(b"[%b]" % array)
-        seqs = list(map(_SEQ, entries))
-        whole = (
-            len(entries) == count
-            and type(sum(seqs)) is int
-            and _TEXTS.issuperset(map(type, map(_TS, entries)))
-        )
+        seqs = [entry["seq"] for entry in entries if type(entry["ts"]) is str]
+        whole = len(entries) == len(seqs) == count and type(sum(seqs)) is int
     except (ValueError, KeyError, TypeError):
         whole = False
     if not whole:

@@ -416,6 +416,7 @@ def _read_writer(
     columns = _Columns(wanted, bare)
     for block in read_blocks(folder, writer.segments["metrics"]):
         columns.add(block)
+        del block  # before the next one is made, which takes its place in the cache
     if columns.are_ordered:
         return columns.points
     if bare:  # threads swapped entries over the border of two blocks

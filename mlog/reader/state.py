@@ -7,43 +7,28 @@ them, and everything where no `run.start` is left. Invariants:
 - Whatever the files hold, reading does not fail: a line, a value or a file that is not
   as it should be counts as not there.
 - Nothing is written and no link below the run's folder is followed.
-- Inside a writer the order is that of `seq`, between writers that of the running
-  maximum of `ts`. Of a param or property the first value counts, of a tag, a name or
-  an artifact the last.
+- In the order of the events (see `mlog.reader.events`) the first value of a param or
+  property counts, and the last of a tag, a name or an artifact.
 - An attempt ends with its own `run.end`; one of an earlier attempt ends no later one,
   also where the clocks of two hosts differ.
 
 Source of the events: the README, "File format".
 """
 
-import os
-import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from mlog.errors import RunNotFoundError
-from mlog.folder import read_from
-from mlog.layout import SegmentName, parse_segment
-from mlog.reader.alive import is_alive, is_time, last_time, seconds_of
-from mlog.reader.follow import parse_line
+from mlog.reader.alive import is_alive, seconds_of
+from mlog.reader.document import Document
+from mlog.reader.events import WriterEvents, first_time, in_order, read_writers
+from mlog.reader.fields import mapping_from, text_from, whole_from
 
 __all__ = ["Artifact", "RunState", "WriterState", "read_state"]
 
 _FINAL = ("Completed", "Failed", "Canceled")
-_MAIN = re.compile(r"(a[1-9][0-9]*)?")
-_BEAT = b'"event":"run.heartbeat","data":{}}'
-_BLOCK = 1 << 20
-_MAX_LINE = 1 << 20
-_MAX_DOCUMENT = 64 << 20
-
-_TOO_LONG = b"?"
-"""Stands for the beginning of a line that is too long for an entry; no JSON does so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,229 +168,49 @@ def read_state(folder: Path, *, now: float | None = None) -> RunState:
         OSError: The folder may not be read.
     """
     now = time.time() if now is None else now
-    segments = sorted(_segments(folder).items())
-    writers = [_read_writer(folder, *found) for found in segments]
+    writers = read_writers(folder)
     story = _Story(folder)
-    for writer, event in _in_order(writers):
+    for writer, event in in_order(writers):
         story.tell(writer, event)
-    document = _Document(folder)
+    document = Document(folder)
     if not story.has_started:
         story.begin_with(document)
-    states = [writer.state(folder, now) for writer in writers if writer.facts]
+    states = [_state_of(writer, folder, now) for writer in writers if writer.facts]
     state = story.state
     state.writers = sorted(states, key=lambda w: (w.started, w.name))
     state.read_at = now
     state.updated = max((w.seen for w in writers), default="") or document.time(
         "updated"
     )
-    state.created = state.created or document.time("created") or _first(writers)
+    state.created = state.created or document.time("created") or first_time(writers)
     state.attempt = _attempt(state.writers) or document.attempt
     story.conclude(document, now)
     return state
 
 
-# --- files ---------------------------------------------------------------------------
-
-
-def _segments(folder: Path) -> dict[str, list[SegmentName]]:
-    """Return the segments of each writer, and none for a run that has only `run.json`.
-
-    Raises:
-        RunNotFoundError: It is the folder of no run.
-    """
-    found: dict[str, list[SegmentName]] = {}
-    is_run = False
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                segment = parse_segment(entry.name)
-                if segment is None and entry.name != "run.json":
-                    continue
-                if not entry.is_file(follow_symlinks=False):
-                    continue
-                is_run = True
-                if segment is not None:
-                    found.setdefault(segment.writer, []).append(segment)
-    except (FileNotFoundError, NotADirectoryError) as exc:
-        raise RunNotFoundError(f"no run in {folder}: there is no such folder") from exc
-    if not is_run:
-        raise RunNotFoundError(
-            f"no run in {folder}: it has neither a run.json nor a segment like "
-            "events.jsonl; a run's folder is <root>/<experiment>/<run id>"
-        )
-    return found
-
-
-def _read_writer(folder: Path, name: str, segments: list[SegmentName]) -> "_Writer":
-    """Read the events of one writer, and of its other streams only the last time."""
-    segments = sorted(segments, key=lambda segment: segment.number)
-    newest = {segment.stream: segment for segment in segments}
-    seen = [
-        last_time(folder / segment.filename)
-        for stream, segment in newest.items()
-        if stream != "events"
-    ]
-    events: list[dict[str, Any]] = []
-    for segment in segments:
-        if segment.stream == "events":
-            more, last = _read_events(folder / segment.filename)
-            events += more
-            seen.append(last)
-    events.sort(key=itemgetter("seq"))
-    return _Writer(name, events, max(seen, default=""))
-
-
-def _read_events(path: Path) -> tuple[list[dict[str, Any]], str]:
-    """Return the events of a segment without heartbeats, and the last time in it."""
-    events: list[dict[str, Any]] = []
-    beat = b""
-    try:
-        for line in _whole_lines(path):
-            if line.endswith(_BEAT):  # most lines of a long run; only the last tells
-                beat = line
-            elif (event := _event(line)) is not None:
-                events.append(event)
-    except OSError:  # not for us to read, or a disk that fails
-        pass
-    last = _event(beat)
-    return events, max((e["ts"] for e in (*events, last) if e is not None), default="")
-
-
-def _event(line: bytes) -> dict[str, Any] | None:
-    """Return the event of a line, with `data` in any case; None where there is none."""
-    entry = parse_line(line)
-    if entry is None or not isinstance(entry.get("event"), str):
-        return None
-    if not isinstance(entry.get("data"), dict):
-        entry["data"] = {}
-    return entry if is_time(entry["ts"]) else None
-
-
-def _whole_lines(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a file, without newlines; the last only if it has one."""
-    rest = b""
-    with read_from(path) as file:
-        while block := file.read(_BLOCK):
-            lines = (rest + block).split(b"\n")
-            rest = lines.pop()
-            if len(rest) > _MAX_LINE:
-                rest = _TOO_LONG
-            yield from lines
-
-
-class _Document:
-    """`run.json`, read when it is first asked; {} where it cannot be read."""
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "run.json"
-        self._content: dict[str, Any] | None = None
-
-    @property
-    def content(self) -> dict[str, Any]:
-        """The whole of it."""
-        if self._content is None:
-            self._content = self._read()
-        return self._content
-
-    @property
-    def attempt(self) -> int:
-        """The attempt it is about."""
-        return _whole(self.content.get("attempt")) or 1
-
-    def text(self, key: str) -> str:
-        """Return a text in it, or ""."""
-        return _text(self.content.get(key))
-
-    def time(self, key: str) -> str:
-        """Return a time in it, or ""."""
-        value = self.text(key)
-        return value if is_time(value) else ""
-
-    def mapping(self, key: str) -> dict[str, Any]:
-        """Return an object in it, or {}."""
-        return _mapping(self.content.get(key))
-
-    def _read(self) -> dict[str, Any]:
-        try:
-            with read_from(self._path) as file:
-                return _mapping(orjson.loads(file.read(_MAX_DOCUMENT)))
-        except (OSError, ValueError):
-            return {}
-
-
 # --- writers -------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class _Writer:
-    """What one writer says.
-
-    Attributes:
-        name: As in its file names.
-        events: Its events by `seq`, without heartbeats.
-        seen: Time of its last entry in any stream, or "".
-        facts: What its `writer.start` says; {} where that cannot be read.
-        main: Whether it is one that begins and ends attempts.
-    """
-
-    name: str
-    events: list[dict[str, Any]]
-    seen: str
-    facts: dict[str, Any] = field(init=False)
-    main: bool = field(init=False)
-    _last: dict[str, dict[str, Any]] = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Look up what the events say of the writer itself."""
-        self._last = {event["event"]: event for event in self.events}
-        start = self._last.get("writer.start")
-        self.facts = start["data"] | {"ts": start["ts"]} if start else {}
-        # The name of a main writer has random digits where its own was taken.
-        is_named = _MAIN.fullmatch(self.name) is not None
-        self.main = is_named or "run.start" in self._last
-
-    @property
-    def attempt(self) -> int:
-        """Which go at the run it belongs to."""
-        return _whole(self.facts.get("attempt")) or 1
-
-    def state(self, folder: Path, now: float) -> WriterState:
-        """Return what is to be known of it; looks whether it is alive."""
-        end = self._last.get("writer.end")
-        said = end["data"] if end else {}
-        host = _text(self.facts.get("host"))
-        boot = _text(self.facts.get("boot"))
-        place: dict[str, str] = {"host": host, "boot": boot, "seen": self.seen}
-        return WriterState(
-            name=self.name,
-            attempt=self.attempt,
-            rank=_whole(self.facts.get("rank")),
-            world_size=_whole(self.facts.get("world_size")) or 1,
-            host=host,
-            pid=_whole(self.facts.get("pid")),
-            started=self.facts["ts"],
-            ended=end["ts"] if end else None,
-            status=_text(said.get("status")) or None,
-            last_seq=_whole(said.get("last")),
-            main=self.main,
-            alive=end is None and is_alive(folder, self.name, now=now, **place),
-        )
-
-
-def _in_order(writers: list[_Writer]) -> Iterator[tuple[_Writer, dict[str, Any]]]:
-    """Yield all events, by `seq` in a writer, by the running maximum of `ts` between."""
-    dated: list[tuple[str, _Writer, dict[str, Any]]] = []
-    for writer in writers:
-        so_far = ""
-        for event in writer.events:
-            so_far = max(so_far, event["ts"])
-            dated.append((so_far, writer, event))
-    dated.sort(key=itemgetter(0))
-    return ((writer, event) for _, writer, event in dated)
-
-
-def _first(writers: list[_Writer]) -> str:
-    return min((e["ts"] for w in writers for e in w.events[:1]), default="")
+def _state_of(writer: WriterEvents, folder: Path, now: float) -> WriterState:
+    """Return what is to be known of a writer; looks whether it is alive."""
+    end, facts = writer.end, writer.facts
+    said = end["data"] if end else {}
+    host, boot = text_from(facts.get("host")), text_from(facts.get("boot"))
+    place: dict[str, str] = {"host": host, "boot": boot, "seen": writer.seen}
+    return WriterState(
+        name=writer.name,
+        attempt=writer.attempt,
+        rank=whole_from(facts.get("rank")),
+        world_size=whole_from(facts.get("world_size")) or 1,
+        host=host,
+        pid=whole_from(facts.get("pid")),
+        started=facts["ts"],
+        ended=end["ts"] if end else None,
+        status=text_from(said.get("status")) or None,
+        last_seq=whole_from(said.get("last")),
+        main=writer.main,
+        alive=end is None and is_alive(folder, writer.name, now=now, **place),
+    )
 
 
 def _attempt(writers: list[WriterState]) -> int:
@@ -455,7 +260,7 @@ class _Story:
         self._word = "Running"
         self._end: dict[str, Any] = {}
 
-    def tell(self, writer: _Writer, event: dict[str, Any]) -> None:
+    def tell(self, writer: WriterEvents, event: dict[str, Any]) -> None:
         """Add what an event says; one that is not known says nothing."""
         name, data, ts = event["event"], event["data"], event["ts"]
         if name == "run.start":
@@ -463,11 +268,11 @@ class _Story:
         elif name == "run.end":
             self._finish(writer, data, ts)
         elif name == "run.status":
-            self._word = _text(data.get("status")) or self._word
+            self._word = text_from(data.get("status")) or self._word
         elif name in _FACTS:
             _FACTS[name](self.state, data, ts)
 
-    def begin_with(self, document: _Document) -> None:
+    def begin_with(self, document: Document) -> None:
         """Fill what no event has said, where the main writer's events are missing."""
         state = self.state
         state.experiment = document.text("experiment") or state.experiment
@@ -481,7 +286,7 @@ class _Story:
             _texts(document.mapping("properties")), state.properties
         )
 
-    def conclude(self, document: _Document, now: float) -> None:
+    def conclude(self, document: Document, now: float) -> None:
         """Settle status, end and metrics, once all writers are known."""
         state = self.state
         if not self._end and not self._is_alive(now):
@@ -490,33 +295,33 @@ class _Story:
             state.metrics |= _summary(document.content.get("metrics"))
         if self._end:
             state.ended = self._end["ts"] or None
-            state.error = _mapping(self._end.get("error")) or None
+            state.error = mapping_from(self._end.get("error")) or None
             state.status = self._end["status"]
             self._look_for_failed_ranks()
         elif self._is_alive(now):
             state.status = self._word
 
-    def _start(self, writer: _Writer, data: dict[str, Any], ts: str) -> None:
+    def _start(self, writer: WriterEvents, data: dict[str, Any], ts: str) -> None:
         state = self.state
         state.created = min(state.created or ts, ts)
         if not self.has_started:  # later attempts may know only the folder's name
-            state.experiment = _text(data.get("experiment")) or state.experiment
+            state.experiment = text_from(data.get("experiment")) or state.experiment
         self.has_started = True
         if writer.attempt < self._attempt:  # a clock that differs put it here
             return
         self._attempt, self._started = writer.attempt, ts
         self._word, self._end = "Running", {}
-        state.name = _text(data.get("display_name")) or state.name
-        state.parent = _text(data.get("parent")) or state.parent
+        state.name = text_from(data.get("display_name")) or state.name
+        state.parent = text_from(data.get("parent")) or state.parent
         state.start = data
 
-    def _finish(self, writer: _Writer, data: dict[str, Any], ts: str) -> None:
+    def _finish(self, writer: WriterEvents, data: dict[str, Any], ts: str) -> None:
         state, metrics = self.state, _summary(data.get("metrics"))
         if writer.main and writer.attempt < self._attempt:
             state.metrics = metrics | state.metrics
             return
         state.metrics |= metrics
-        if _text(data.get("status")):
+        if text_from(data.get("status")):
             self._end = data | {"ts": ts}
 
     def _is_alive(self, now: float) -> bool:
@@ -526,7 +331,7 @@ class _Story:
             return is_alive(state.folder, "", host="", boot="", seen=seen, now=now)
         return any(w.alive for w in _latest(state.writers, self._started))
 
-    def _end_in(self, document: _Document) -> dict[str, Any]:
+    def _end_in(self, document: Document) -> dict[str, Any]:
         """Return the end that `run.json` tells of, where a full disk kept no event."""
         is_last = document.attempt >= self.state.attempt
         if document.text("status") not in _FINAL or not is_last:
@@ -567,26 +372,26 @@ def _properties(state: RunState, data: dict[str, Any], ts: str) -> None:
 
 
 def _update(state: RunState, data: dict[str, Any], ts: str) -> None:
-    state.name = _text(data.get("display_name")) or state.name
+    state.name = text_from(data.get("display_name")) or state.name
     if isinstance(data.get("description"), str):
         state.description = data["description"]
 
 
 def _artifact(state: RunState, data: dict[str, Any], ts: str) -> None:
-    path = _text(data.get("path"))
+    path = text_from(data.get("path"))
     if not _is_inside(path):
         return
     state.artifacts[path] = Artifact(
         path,
-        _whole(data.get("size")) or 0,
-        _text(data.get("sha256")),
-        _text(data.get("media_type")),
+        whole_from(data.get("size")) or 0,
+        text_from(data.get("sha256")),
+        text_from(data.get("media_type")),
         ts,
     )
 
 
 def _child(state: RunState, data: dict[str, Any], ts: str) -> None:
-    path = _text(data.get("path"))
+    path = text_from(data.get("path"))
     if path and path not in state.children:
         state.children.append(path)
 
@@ -620,19 +425,6 @@ _FACTS: Mapping[str, Callable[[RunState, dict[str, Any], str], None]] = {
 # --- values --------------------------------------------------------------------------
 
 
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _whole(value: object) -> int | None:
-    """Return an integer >= 0; None for anything else, also for True."""
-    return value if type(value) is int and value >= 0 else None
-
-
-def _mapping(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
 def _texts(values: dict[str, Any]) -> dict[str, str]:
     return {key: value for key, value in values.items() if isinstance(value, str)}
 
@@ -647,7 +439,7 @@ def _first_win(first: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
 
 def _summary(value: object) -> dict[str, dict[str, Any]]:
     """Return the metrics of a `run.end`, as far as they are what they should be."""
-    return {k: v for k, v in _mapping(value).items() if isinstance(v, dict)}
+    return {k: v for k, v in mapping_from(value).items() if isinstance(v, dict)}
 
 
 def _is_inside(path: str) -> bool:

@@ -23,7 +23,7 @@ from typing import Any, BinaryIO, Self, TextIO, TypeAlias
 
 from mlog.errors import ArtifactNotFoundError, MlogError, UnsafePathError
 from mlog.folder import Access, Folder, access_for, read_from
-from mlog.plain import clean_text
+from mlog.plain import clean_text, safe_str
 
 __all__ = [
     "ArtifactStore",
@@ -150,7 +150,7 @@ class ArtifactStore:
 
     def put(
         self,
-        name: str,
+        name: str | os.PathLike[str],
         source: Source,
         *,
         media_type: str | None = None,
@@ -179,7 +179,7 @@ class ArtifactStore:
             size, digest = self._write(name, blocks, progress)
         return Stored(name, size, digest, media_type or guess_media_type(name))
 
-    def names(self, prefix: str | None = None) -> list[str]:
+    def names(self, prefix: str | os.PathLike[str] | None = None) -> list[str]:
         """Return the names of all artifacts, sorted; those that begin with `prefix`."""
         try:
             folder = self.open_run().child(_FOLDER, create=False)
@@ -321,10 +321,11 @@ class Bar:
     """
 
     def __init__(
-        self, label: str, stream: TextIO | None = None, *, least: int = 64 << 20
+        self, label: object, stream: TextIO | None = None, *, least: int = 64 << 20
     ) -> None:
         """Show on `stream`, by default stderr, what has `least` bytes or more."""
-        self._label = label[-_MAX_LABEL:]
+        text = safe_str(label)[-_MAX_LABEL:]
+        self._label = "".join(c if c.isprintable() else "?" for c in text)
         self._stream = sys.stderr if stream is None else stream
         self._least = least
         self._percent = -1
@@ -508,9 +509,9 @@ def _is_plain(name: str) -> bool:
     return "\\" not in name and clean_text(name) == name
 
 
-def _prefix(text: str | None) -> str:
+def _prefix(text: str | os.PathLike[str] | None) -> str:
     """Spell the beginning of a name as names are spelt."""
-    plain = (text or "").replace("\\", "/")
+    plain = "" if text is None else os.fspath(text).replace("\\", "/")
     while plain.startswith("./"):
         plain = plain[2:].lstrip("/")
     return plain

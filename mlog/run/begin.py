@@ -4,6 +4,7 @@
 `child_run` are its two faces.
 """
 
+import errno
 import os
 import sys
 import time
@@ -13,7 +14,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mlog import context
-from mlog.errors import RunExistsError, RunNotFoundError, UnsafePathError, warn_once
+from mlog.errors import (
+    MlogError,
+    RunExistsError,
+    RunNotFoundError,
+    UnsafePathError,
+    warn_once,
+)
 from mlog.folder import Folder, access_for
 from mlog.layout import (
     SegmentName,
@@ -27,7 +34,7 @@ from mlog.reader.state import RunState, read_state
 from mlog.redaction import Redactor, make_redactor
 from mlog.run.cells import close_rerun
 from mlog.run.collect import folders_of
-from mlog.run.core import RunCore, runs_here
+from mlog.run.core import RunCore, open_runs, runs_here
 from mlog.run.identity import Identity, identify, this_process
 from mlog.run.keeper import keeper
 from mlog.run.levels import LevelRule
@@ -45,6 +52,8 @@ R = TypeVar("R", bound=LifeMethods)
 
 _DIFF = "git.diff"
 """Artifact with the changes of tracked files since the commit."""
+
+_ALIVE = ("Running", "Preparing", "Finalizing")
 
 _started: dict[str, str | None] = {}
 """Path of each run opened here to the `MLOG_RUN` that this process inherited."""
@@ -109,11 +118,13 @@ def begin(
     who = identify(inherited, this_process(), run_id=run_id, nth=_nth)
     outer = _outer() if nested else None
     if disabled or who.off or inherited.get("MLOG_RUN") == OFF:
-        forget_implicit()
-        run = start_off(cls, experiment, name, run_id, outer)
-        _started[OFF] = inherited.get("MLOG_RUN")
-        run.enter_env()
-        return _filled(run, params, tags, description)
+        run = start_off(cls, experiment, name, run_id, outer, activate=activate)
+        run._parent = _parent_object(parent, outer)
+        if activate:
+            forget_implicit()
+            _started[OFF] = inherited.get("MLOG_RUN")
+            run.enter_env()
+        return _fill(run, params, tags, description)
     root = find_root(dir, env=os.environ, cwd=_cwd())
     target = _target(root, experiment, who, resume)
     parent_path = _parent_path(parent, outer, who, root) if nested else None
@@ -123,6 +134,10 @@ def begin(
         parent_path = None
     if activate:
         forget_implicit()
+    said = _earlier(folder) if who.main else None
+    if resume and said is not None and said.status in _ALIVE:
+        text = f"run {said.run_id} has not ended yet; both attempts write it now"
+        warn_once(f"resume of {said.run_id}", text)
     place = Place(who.main, who.rank, who.world_size, target.attempt)
     identity = folder.path.name
     writer = Writer(folder, place, identity, options, redactor, keeper.ensure)
@@ -142,10 +157,10 @@ def begin(
         name=name or (target.run_id if target.run_id != identity else None),
         path=folder.path,
         parent=parent_path,
-        said=_earlier(folder) if who.main else None,
+        said=said,
     )
     run.outputs, run._cwd = folders, _cwd()
-    run._parent = parent if isinstance(parent, RunCore) else None
+    run._parent = _parent_object(parent, None)
     facts = _facts(run, redactor, target) | _options(level, redactor)
     run.begin(facts, announce=who.main)
     if not who.main:
@@ -155,9 +170,7 @@ def begin(
         run.enter_env()
         context.set_receiver(recorder)
     _tell_parent(run)
-    if git_diff and who.main:
-        _keep_diff(run, redactor)
-    return _filled(run, params, tags, description)
+    return _fill(run, params, tags, description, git_diff=git_diff and who.main)
 
 
 # --- choosing ------------------------------------------------------------------------
@@ -230,6 +243,9 @@ def _open_folder(target: _Target, mode: Mode) -> Folder:
     except UnsafePathError:
         raise
     except (OSError, ValueError) as exc:  # ValueError: no path at all ("\0", "\ud800")
+        if isinstance(exc, OSError) and exc.errno in (errno.EMFILE, errno.ENFILE):
+            text = "each open run takes some; end some, or raise the limit (ulimit -n)"
+            raise OSError(exc.errno, f"{exc.strerror}: {text}") from exc
         import tempfile  # only here: it is slow to import
 
         root = Path(tempfile.mkdtemp(prefix="mlog-"))
@@ -253,6 +269,13 @@ def _parent_path(
     if outer_run is not None and outer_run.path is not None:
         return str(outer_run.path)
     return who.parent
+
+
+def _parent_object(parent: object, outer: context.Receiver | None) -> RunCore | None:
+    """Return the object of the parent, where this process has one."""
+    if isinstance(parent, RunCore):
+        return parent
+    return runs_here.get(outer) if outer is not None else None
 
 
 def _interval(value: float | str | None) -> float | str | None:
@@ -351,14 +374,17 @@ def start_off(
     name: str | None,
     run_id: str | None,
     outer: context.Receiver | None,
+    *,
+    activate: bool = True,
 ) -> R:
     """Begin a run that records nothing."""
     run = cls.made(
         None, run_id=run_id or "off", experiment=experiment or "off", name=name
     )
-    run.receiver.outer = outer
+    run.receiver.outer = outer if activate else None
     run.begin_off()
-    context.set_receiver(run.receiver)
+    if activate:
+        context.set_receiver(run.receiver)
     return run
 
 
@@ -389,34 +415,49 @@ def forget_implicit() -> None:
         _implicit = None
 
 
-def _filled(
-    run: R, params: object, tags: Mapping[str, Any] | None, description: str | None
+def _fill(
+    run: R,
+    params: object,
+    tags: Mapping[str, Any] | None,
+    description: str | None,
+    *,
+    git_diff: bool = False,
 ) -> R:
-    if params is not None:
-        run.log_params(params)
-    if tags:
-        run.set_tags(tags)
-    if description:
-        run.description = description
+    """Record what a run is begun with; where that raises, no open run is left."""
+    try:
+        if git_diff:
+            _keep_diff(run)
+        if params is not None:
+            run.log_params(params)
+        if tags:
+            run.set_tags(tags)
+        if description:
+            run.description = description
+    except BaseException as exc:  # a strict run, or Ctrl-C
+        run.__exit__(type(exc), exc, exc.__traceback__)
+        raise
     return run
 
 
-def _keep_diff(run: LifeMethods, redactor: Redactor | None) -> None:
+def _keep_diff(run: LifeMethods) -> None:
     """Store what has changed since the commit, without secrets."""
     text = changes_since_commit(run._cwd)
     if text is None:
         warn_once("git_diff", "git_diff: git cannot say what has changed here")
         return
+    redactor = run._recorder.redactor if run._recorder is not None else None
     safe = redactor.text(text) if redactor is not None else text
-    run._put(_DIFF, safe.encode(), "text/x-diff")
+    try:
+        run._put(_DIFF, safe.encode(), "text/x-diff")
+    except (OSError, MlogError) as exc:  # a full disk; the run itself has begun
+        warn_once("git_diff", f"git_diff: {exc}")
 
 
 def _tell_parent(run: LifeMethods) -> None:
     """Name the child in the parent's events, where the parent is this process's."""
-    path = run.parent_path
-    parents = (r for r in runs_here.values() if r.path and str(r.path) == path)
-    for parent in parents:
-        parent._event("run.child", {"run": run.id, "path": str(run.path)})
+    for parent in open_runs():
+        if parent.path is not None and str(parent.path) == run.parent_path:
+            parent._event("run.child", {"run": run.id, "path": str(run.path)})
 
 
 def _after_fork_in_child() -> None:

@@ -22,12 +22,22 @@ _PATIENCE = 0.5  # seconds
 class Capture:
     """Tells a run about its surroundings once. Safe from any thread."""
 
-    def __init__(self, tell: Callable[[str, Mapping[str, Any]], None]) -> None:
+    def __init__(
+        self,
+        tell: Callable[[str, Mapping[str, Any]], None],
+        cwd: Path,
+        *,
+        has_git: bool = True,
+    ) -> None:
         """Prepare; nothing is looked at yet.
 
         Args:
             tell: Writes an event by name and data.
+            cwd: Working directory at the start; the program may leave it any time.
+            has_git: Whether it lies in a repository, and git is worth asking.
         """
+        self._has_git = has_git
+        self._cwd = cwd
         self._tell: Callable[[str, Mapping[str, Any]], None] | None = tell
         self._check: DirtyCheck | None = None
         self._found: dict[str, Any] = {}
@@ -40,6 +50,8 @@ class Capture:
                 keeper.unwatch(self)
             elif self._check is None:
                 self._begin()
+                if self._check is None:
+                    self._tell_all(None)
             else:
                 dirty = self._check.poll()
                 if not self._check.is_running:
@@ -66,7 +78,7 @@ class Capture:
             self._tell_all(check.finish(_PATIENCE) if check is not None else None)
 
     def _begin(self, *, ask_git: bool = True) -> None:
-        self._check = DirtyCheck(_cwd()) if ask_git else None
+        self._check = DirtyCheck(self._cwd) if ask_git and self._has_git else None
         self._found = environment()
 
     def _tell_all(self, dirty: bool | None) -> None:
@@ -74,10 +86,3 @@ class Capture:
         if tell is not None:
             git = {} if dirty is None else {"git": {"dirty": dirty}}
             tell("run.environment", git | self._found)
-
-
-def _cwd() -> Path:
-    try:
-        return Path.cwd()
-    except OSError:  # somebody removed it
-        return Path("/")

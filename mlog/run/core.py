@@ -25,7 +25,7 @@ from mlog.run.joining import visiting
 from mlog.run.recorder import Recorder, Silent
 from mlog.types import Metrics
 
-__all__ = ["RunCore", "harmless", "runs_here"]
+__all__ = ["RunCore", "harmless", "open_runs", "runs_here"]
 
 _LOGGER = "mlog"
 _LEVEL = 20
@@ -216,3 +216,10 @@ class RunCore:
 runs_here: "weakref.WeakKeyDictionary[context.Receiver, RunCore]"
 runs_here = weakref.WeakKeyDictionary()
 """The open runs of this process, by what takes their records."""
+
+
+def open_runs() -> list[RunCore]:
+    """Return the open runs of this process, while other threads start and end some."""
+    receivers = [ref() for ref in runs_here.keyrefs()]  # one step: no thread comes in
+    found = [runs_here.get(each) for each in receivers if each is not None]
+    return [run for run in found if run is not None]

@@ -8,14 +8,15 @@ Invariants:
 - No method here raises (but with `strict`): what is wrong is told by one warning, and
   then nothing of the call is recorded.
 - An artifact never takes the place of another one: where its name is taken, the step,
-  or else the time in nanoseconds, is added to it.
+  or else the time in nanoseconds, is added to it. While a file is stored, an empty
+  file `<run>/.<hash>.claim` keeps its name from all other processes.
 - A run that is off, or has ended, looks at nothing it is given.
 """
 
+import contextlib
 import functools
 import os
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePath
@@ -29,7 +30,8 @@ from mlog.values import step_of
 # The modules that make values and files are imported where they are needed: a program
 # that logs numbers should not wait for them.
 if TYPE_CHECKING:
-    from mlog.run.charts import Bins, Kind
+    from mlog.run.envelopes import Kind
+    from mlog.run.histograms import Bins
     from mlog.run.images import Media
 
 __all__ = ["DataMethods"]
@@ -41,8 +43,6 @@ _NOT_IN_NAMES = re.compile(r'[\x00-\x1f\x7f<>:"|?*]')
 # Windows opens the device for these names, with any extension.
 # Source: Microsoft, "Naming Files, Paths, and Namespaces".
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE)
-
-_names_lock = threading.Lock()
 
 _Given = ParamSpec("_Given")
 _Self = TypeVar("_Self", bound="DataMethods")
@@ -74,8 +74,6 @@ class DataMethods(FileMethods):
     the x axis, any order) and a `description`, a word on it that is kept beside the
     value. Nothing passed is changed or kept.
     """
-
-    _names_given: set[str]
 
     # --- values --------------------------------------------------------------------
 
@@ -157,7 +155,7 @@ class DataMethods(FileMethods):
             step: Position on the x axis.
             description: A word on it.
         """
-        from mlog.run.charts import histogram_value
+        from mlog.run.histograms import histogram_value
 
         ready = histogram_value(
             values, bins=bins, range=range, weights=weights, edges=edges, counts=counts
@@ -486,8 +484,8 @@ class DataMethods(FileMethods):
             stem, suffix = os.path.splitext(stem)
         else:
             suffix = media.suffix
-        path = self._free_name(stem, suffix, step, bare=own_name is not None)
-        stored = self._put(path, media.source, media.media_type)
+        with self._free_name(stem, suffix, step, bare=own_name is not None) as path:
+            stored = self._put(path, media.source, media.media_type)
         ready = _artifact(stored.path, media.media_type)
         self._record_all(name, [ready], step, description)
 
@@ -502,19 +500,22 @@ class DataMethods(FileMethods):
         """Store a chart as JSON, and record it whole where it fits into an entry."""
         import orjson
 
-        from mlog.run.charts import check
+        from mlog.run.envelopes import check
         from mlog.run.tables import fits_entry
 
         chart = check(kind, value)
-        path = self._free_name(_safe_name(_text(name)), "", step, bare=True)
-        stored = self._put(path, orjson.dumps(chart), "application/json")
+        with self._free_name(_safe_name(_text(name)), "", step, bare=True) as path:
+            stored = self._put(path, orjson.dumps(chart), "application/json")
         ready = {"type": f"mlog.{kind}", **chart, "path": stored.path}
         if not fits_entry(ready):
             del ready["data"]
         self._record_all(name, [ready], step, description)
 
-    def _free_name(self, stem: str, suffix: str, step: Any, *, bare: bool) -> str:
-        """Return a name that no artifact of this run has, and no other call gets.
+    @contextlib.contextmanager
+    def _free_name(
+        self, stem: str, suffix: str, step: Any, *, bare: bool
+    ) -> Iterator[str]:
+        """Give a name that no artifact of this run has, and keep it until it is used.
 
         Args:
             stem, suffix: What the name begins and ends with.
@@ -522,30 +523,40 @@ class DataMethods(FileMethods):
             bare: Whether the first choice is the name without step and time.
         """
         store = self._store()
+        folder = store.open_run()
         step = step_of(scope().step if step is None else step)
         for name in self._candidates(stem, suffix, step, bare):
-            with _names_lock:
-                given = self.__dict__.setdefault("_names_given", set())
-                if name in given or os.path.lexists(store.path / name):
-                    continue
-                given.add(name)
-                return name
-        raise AssertionError("there is always another time")
+            claim = _claim(name)
+            try:
+                folder.create(claim)
+            except FileExistsError:  # somebody is storing it at this very moment
+                continue
+            try:
+                if not os.path.lexists(store.path / name):
+                    yield name
+                    return
+            finally:
+                folder.remove(claim)
 
     def _candidates(
         self, stem: str, suffix: str, step: int | None, bare: bool
     ) -> Iterator[str]:
-        recorder = self._recorder
-        if recorder is None or recorder.writer.place.main:
+        if not self.rank:
             if bare:
                 yield f"{stem}{suffix}"
             if step is not None:
                 yield f"{stem}_{step}{suffix}"
-        elif self.rank is not None and step is not None:
+        elif step is not None:  # the plain names are for rank 0, whoever comes first
             yield f"{stem}_{step}_r{self.rank}{suffix}"
-        # Other processes may want the same name at this very moment.
         while True:
             yield f"{stem}_{time.time_ns()}{suffix}"
+
+
+def _claim(name: str) -> str:
+    """Return the name of the file that keeps an artifact's name."""
+    import hashlib  # only here: it is slow to import
+
+    return f".{hashlib.sha256(name.encode()).hexdigest()[:16]}.claim"
 
 
 def _artifact(path: str, media_type: str) -> dict[str, str]:

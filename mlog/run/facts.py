@@ -23,6 +23,8 @@ class FactMethods(RunCore):
     _tags: dict[str, str | None]
     _properties: dict[str, str]
     _description: str
+    _metrics_before: dict[str, dict[str, Any]]
+    """What earlier attempts have logged, by name; for the summary of this one."""
 
     # --- params --------------------------------------------------------------------
 
@@ -161,7 +163,7 @@ class FactMethods(RunCore):
 
     @description.setter
     def description(self, value: str) -> None:
-        self._description = safe_str(self._clean(safe_str(value)))
+        self._description = safe_str(self._clean(safe_str(value or "")))
         self._event("run.update", {"description": self._description})
         self._changed()
 
@@ -177,6 +179,7 @@ class FactMethods(RunCore):
         self._tags = dict(said.tags) if said is not None else {}
         self._properties = dict(said.properties) if said is not None else {}
         self._description = said.description if said is not None else ""
+        self._metrics_before = dict(said.metrics) if said is not None else {}
         if name:
             self._name = name
         elif said is not None and said.name:

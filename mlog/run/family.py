@@ -1,15 +1,16 @@
 """Parents and children of a run, and the handles they are given out as."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from mlog.errors import MlogError
-from mlog.folder import read_from
+from mlog.folder import GROUP, access_for, read_from
 from mlog.reader.find import iter_runs
 from mlog.reader.state import RunState, read_state
 from mlog.run.begin import begin
-from mlog.run.core import runs_here
+from mlog.run.core import open_runs
+from mlog.run.joining import options_of
 from mlog.run.life import LifeMethods
 
 __all__ = ["FamilyMethods", "fits", "handle"]
@@ -20,16 +21,21 @@ _Wanted = str | Mapping[str, Any] | None
 _MAX_DOCUMENT = 64 << 20
 
 
-def handle(cls: type[R], path: Path) -> R:
+def handle(cls: type[R], path: Path, said: RunState | None = None) -> R:
     """Return the object of the run at `path`: this process's own, or a new handle.
+
+    Args:
+        cls: Class of a new handle.
+        path: The run's folder.
+        said: What its files say, where that was just read.
 
     Raises:
         RunNotFoundError: There is no run.
     """
-    for run in runs_here.values():
+    for run in open_runs():
         if run.path == path and isinstance(run, cls):
             return run
-    said = read_state(path)
+    said = said or read_state(path)
     return cls.made(
         None,
         run_id=path.name,
@@ -38,6 +44,11 @@ def handle(cls: type[R], path: Path) -> R:
         parent=said.parent,
         said=said,
     )
+
+
+def _off(cls: type[R], experiment: str, name: str) -> R:
+    """Return what a run that is off becomes in another process: such a run, too."""
+    return cls.made(None, run_id="off", experiment=experiment, name=name)
 
 
 class FamilyMethods(LifeMethods):
@@ -51,10 +62,18 @@ class FamilyMethods(LifeMethods):
         parent: Self | None = self._parent
         return parent
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let a run be given to another process (pickle), which opens it there."""
+        if self.path is None:
+            return _off, (type(self), self._experiment, self._name)
+        return handle, (type(self), self.path)
+
     def _find_parent(self, told: Path) -> Self | None:
-        """Return the parent, also where the whole root has been moved."""
+        """Return the parent; of a root that was moved or copied the one in there."""
         root = self.path.parent.parent if self.path is not None else told
-        for path in (told, root.joinpath(*told.parts[-2:])):
+        for path in (root.joinpath(*told.parts[-2:]), told):
+            if path == self.path:  # a parent of the same name in another root
+                continue
             try:
                 return handle(type(self), path)
             except (OSError, MlogError):  # removed, or elsewhere
@@ -67,7 +86,8 @@ class FamilyMethods(LifeMethods):
         """Begin a run that is a child of this one.
 
         Log lines go on to where they went; only `with run.child_run() as child:` makes
-        the child the active run, for the block.
+        the child the active run, for the block. Levels, redaction and mode are those of
+        this run.
 
         Args:
             name: Name for people.
@@ -77,18 +97,25 @@ class FamilyMethods(LifeMethods):
         Raises:
             RunExistsError: There is a run of that id.
         """
-        if self.path is None:
-            return begin(type(self), self._experiment, name=name, disabled=True)
         return begin(
             type(self),
             self._experiment,
             name=name,
             run_id=run_id,
-            dir=self.path.parent.parent,
+            dir=None if self.path is None else self.path.parent.parent,
             parent=self,
             outputs=False if outputs is None else outputs,
             activate=False,
+            disabled=self.path is None,
+            **self._for_children(),
         )
+
+    def _for_children(self) -> dict[str, Any]:
+        """Return the options that a child takes over: levels, redaction, mode."""
+        if self.path is None:
+            return {}
+        shared = access_for(self.path, "private") == GROUP
+        return {**options_of(self.path), "mode": "group" if shared else "private"}
 
     def create_children(
         self,
@@ -111,15 +138,23 @@ class FamilyMethods(LifeMethods):
             raise ValueError(
                 "create_children takes either count, or tag_key with tag_values"
             )
-        if tag_values is None:
-            if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-                raise ValueError(f"count must be an integer >= 1, got {count!r}")
-            return [self.child_run() for _ in range(count)]
-        children = []
-        for value in tag_values:
-            child = self.child_run()
-            child.tag(str(tag_key), value)
-            children.append(child)
+        if tag_values is not None:
+            return self._begin_all({str(tag_key): value} for value in tag_values)
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            raise ValueError(f"count must be an integer >= 1, got {count!r}")
+        return self._begin_all({} for _ in range(count))
+
+    def _begin_all(self, tags: Iterable[dict[str, Any]]) -> list[Self]:
+        """Begin a child for each set of tags; all of them, or none stays open."""
+        children: list[Self] = []
+        try:
+            for each in tags:
+                children.append(self.child_run())
+                children[-1].set_tags(each)
+        except BaseException:
+            for child in children:
+                child.cancel()
+            raise
         return children
 
     def get_children(
@@ -143,7 +178,7 @@ class FamilyMethods(LifeMethods):
         cls = self.__class__
         for state in self._children(recursive):
             if fits(state, tags, properties, status):
-                yield handle(cls, state.folder)
+                yield handle(cls, state.folder, state)
 
     def _children(self, recursive: bool) -> Iterator[RunState]:
         """Yield what the files of the children say, newest first."""
@@ -193,7 +228,10 @@ def _by_parent(root: Path) -> dict[str, list[RunState]]:
     for folder in iter_runs(root):
         if not _may_have_parent(folder):
             continue
-        state = read_state(folder)
+        try:
+            state = read_state(folder)
+        except (OSError, MlogError):  # removed just now, or not for us to read
+            continue
         if state.parent is not None:
             found.setdefault(_key(Path(state.parent)), []).append(state)
     return found

@@ -37,7 +37,7 @@ class FileMethods(RunCore):
 
     def upload_file(
         self,
-        name: str,
+        name: str | os.PathLike[str],
         path_or_stream: Source,
         datastore_name: str | None = None,
     ) -> Stored:
@@ -61,7 +61,7 @@ class FileMethods(RunCore):
 
     def upload_files(
         self,
-        names: Iterable[str],
+        names: Iterable[str | os.PathLike[str]],
         paths: Iterable[str | os.PathLike[str]],
         return_artifacts: bool = False,
         timeout_seconds: float | None = None,
@@ -90,7 +90,7 @@ class FileMethods(RunCore):
 
     def upload_folder(
         self,
-        name: str,
+        name: str | os.PathLike[str],
         path: str | os.PathLike[str],
         datastore_name: str | None = None,
     ) -> list[Stored]:
@@ -118,6 +118,7 @@ class FileMethods(RunCore):
             text = "not a folder; upload_file stores files"
             raise NotADirectoryError(errno.ENOTDIR, text, os.fspath(path))
         found = files_below(folder, never=self._own_folders())
+        name = os.fspath(name)
         start = "" if name in ("", ".", "./") else artifact_name(name.rstrip("/\\"))
         pairs = [(f"{start}/{below}".lstrip("/"), file) for below, file in found]
         return self._put_all([(artifact_name(n), file) for n, file in pairs], None)
@@ -130,7 +131,7 @@ class FileMethods(RunCore):
 
     def download_file(
         self,
-        name: str,
+        name: str | os.PathLike[str],
         output_file_path: str | os.PathLike[str] | None = None,
         _validate_checksum: bool = False,
     ) -> None:
@@ -156,7 +157,7 @@ class FileMethods(RunCore):
 
     def download_files(
         self,
-        prefix: str | None = None,
+        prefix: str | os.PathLike[str] | None = None,
         output_directory: str | os.PathLike[str] | None = None,
         output_paths: Iterable[str | os.PathLike[str]] | None = None,
         batch_size: int = 100,
@@ -181,6 +182,7 @@ class FileMethods(RunCore):
         """
         self._need_path()
         store = self._store()
+        prefix = None if prefix is None else os.fspath(prefix)
         names = store.names(prefix)
         if not names:
             raise store.not_found(prefix)
@@ -282,7 +284,7 @@ class FileMethods(RunCore):
 
     def _put(
         self,
-        name: str,
+        name: str | os.PathLike[str],
         source: Source,
         media_type: str | None = None,
         *,
@@ -385,9 +387,9 @@ def _no_datastore(name: str | None) -> None:
 
 
 def _pairs(
-    names: Iterable[str], paths: Iterable[str | os.PathLike[str]]
+    names: Iterable[str | os.PathLike[str]], paths: Iterable[str | os.PathLike[str]]
 ) -> list[tuple[str, Path]]:
-    if isinstance(names, str) or isinstance(paths, str | os.PathLike):
+    if isinstance(names, str | os.PathLike) or isinstance(paths, str | os.PathLike):
         raise TypeError("names and paths must be lists; upload_file stores one file")
     given_names, given_paths = list(names), list(paths)
     if len(given_names) != len(given_paths):

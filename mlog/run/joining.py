@@ -7,6 +7,8 @@ started with (levels, redaction) it finds in `run.start`.
 import atexit
 import itertools
 import os
+import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from mlog.run.levels import LevelRule
 from mlog.run.recorder import Recorder
 from mlog.run.writer import Place, Writer, WriterOptions
 
-__all__ = ["end_visits", "joined", "open_run_folder", "visiting"]
+__all__ = ["end_visits", "joined", "open_run_folder", "options_of", "visiting"]
 
 
 def open_run_folder(path: Path) -> Folder:
@@ -44,29 +46,34 @@ def open_run_folder(path: Path) -> Folder:
 
 def joined(folder: Folder, place: Place) -> Recorder:
     """Return what writes into an existing run; nothing is written before an entry."""
-    options = _options_of(folder)
-    redact = options.get("redact", True)
-    redactor = Redactor(**redact) if isinstance(redact, dict) else make_redactor(redact)
+    options = options_of(folder.path)
+    redactor = make_redactor(options["redact"])
     run_id = folder.path.name
     writer = Writer(folder, place, run_id, WriterOptions(), redactor, keeper.ensure)
-    return Recorder(writer, LevelRule(options.get("level", "auto")), redactor=redactor)
+    return Recorder(writer, LevelRule(options["level"]), redactor=redactor)
 
 
 def visiting(path: Path) -> Recorder:
     """Return this process's recorder in a run that it did not start.
 
-    There is one for each run and process; it ends with the process. The tap knows
-    nothing of it: only what the run object itself is told goes there.
+    There is one for each run and process; it ends with the process, or when so many
+    others have come since that open files might run out. The tap knows nothing of it:
+    only what the run object itself is told goes there.
 
     Raises:
         MlogError, OSError: See `open_run_folder`.
     """
-    recorder = _visits.get(path)
-    if recorder is None or not recorder.is_open:
-        recorder = joined(open_run_folder(path), Place(main=False))
-        _visits[path] = recorder
-        keeper.watch(recorder.writer)
-    return recorder
+    with _lock:
+        recorder = _visits.get(path)
+        if recorder is None or not recorder.is_open:
+            recorder = joined(open_run_folder(path), Place(main=False))
+            while len(_visits) >= _MOST:
+                end_visits(next(iter(_visits)))
+            if not _visits:
+                _end_with_child()
+            _visits[path] = recorder
+            keeper.watch(recorder.writer)
+        return recorder
 
 
 def end_visits(path: Path | None = None) -> None:
@@ -82,10 +89,30 @@ def end_visits(path: Path | None = None) -> None:
         recorder.writer.close()
 
 
-def _options_of(folder: Folder) -> Mapping[str, Any]:
-    """Return the options of the run that is joined; {} where they cannot be read."""
+def options_of(path: Path) -> dict[str, Any]:
+    """Return `level` and `redact` as a run was started with, by its files.
+
+    Where they cannot be read they are the usual ones.
+    """
+    said = _options_said(path)
+    redact = said.get("redact", True)
+    return {
+        "level": said.get("level", "auto"),
+        "redact": Redactor(**redact) if isinstance(redact, dict) else redact,
+    }
+
+
+def _end_with_child() -> None:
+    """End visits in a child that multiprocessing will leave by `os._exit`."""
+    util = sys.modules.get("multiprocessing.util")
+    process = sys.modules.get("multiprocessing.process")
+    if util is not None and process is not None and process.parent_process():
+        util.Finalize(None, end_visits, exitpriority=-100)
+
+
+def _options_said(path: Path) -> Mapping[str, Any]:
     try:
-        with read_from(folder.path / "events.jsonl") as lines:
+        with read_from(path / "events.jsonl") as lines:
             for line in itertools.islice(lines, 10):
                 if b'"run.start"' in line:
                     return dict(orjson.loads(line)["data"].get("options", {}))
@@ -94,11 +121,20 @@ def _options_of(folder: Folder) -> Mapping[str, Any]:
     return {}
 
 
+_MOST = 32  # each holds three files open, of the 1,024 that are usual
+
 _visits: dict[Path, Recorder] = {}
+"""By the run's folder; the oldest first."""
+
+_lock = threading.RLock()
 
 
 def _after_fork_in_child() -> None:
     """The parent's visits are its own; a child makes new ones."""
+    global _lock
+    _lock = threading.RLock()
+    for recorder in _visits.values():
+        recorder.is_open = False
     _visits.clear()
 
 

@@ -19,7 +19,7 @@ from mlog.plain import safe_str
 from mlog.reader.state import RunState
 from mlog.run import exits
 from mlog.run.capture import Capture
-from mlog.run.core import runs_here
+from mlog.run.core import open_runs, runs_here
 from mlog.run.document import write_document
 from mlog.run.facts import FactMethods
 from mlog.run.files import FileMethods
@@ -36,6 +36,9 @@ __all__ = ["OFF", "LifeMethods"]
 OFF = "off"
 """What child processes find in `MLOG_RUN` instead of the path of a run that is off."""
 
+_METRICS_EVERY = 5.0
+"""Seconds after which `run.json` is written anew where only metrics have come."""
+
 
 class LifeMethods(FileMethods, FactMethods):
     """Status and end of a run."""
@@ -44,6 +47,8 @@ class LifeMethods(FileMethods, FactMethods):
     _summary: Summary | None
     _capture: Capture | None
     _env_before: str | None
+    _has_grown: bool = False
+    _written: float = 0.0
     outputs: tuple[str, ...]
     """Folders whose files become artifacts when the run ends."""
 
@@ -203,7 +208,7 @@ class LifeMethods(FileMethods, FactMethods):
         if announce:
             writer.start()
             writer.event("run.start", facts)
-            self._capture = Capture(self._event)
+            self._capture = Capture(self._event, self._cwd, has_git="git" in facts)
             keeper.watch(self._capture)
             self._write_json()
         keeper.watch(writer)
@@ -266,8 +271,11 @@ class LifeMethods(FileMethods, FactMethods):
         if recorder is None or not recorder.writer.place.main:
             return
         with self._lock:
-            self._catch_up(max_bytes=1 << 20)
-            if self._stale and self._status == "Running":
+            if self._catch_up(max_bytes=1 << 20):
+                self._has_grown = True
+            due = self._has_grown and now - self._written >= _METRICS_EVERY
+            if (self._stale or due) and self._status == "Running":
+                self._written = now
                 self._write_json()
 
     def park(self) -> None:
@@ -298,8 +306,8 @@ class LifeMethods(FileMethods, FactMethods):
             data: dict[str, Any] = {"status": self._status}
             if error is not None:
                 data["error"] = self._clean(_error(error))
-            if self._summary is not None and self._summary.metrics:
-                data["metrics"] = self._summary.metrics
+            if metrics := self._summed():
+                data["metrics"] = metrics
             writer.event("run.end", data)
             with self._lock:
                 self._write_json()
@@ -340,23 +348,27 @@ class LifeMethods(FileMethods, FactMethods):
             text = f"run {self.id} is {now} in another process, which has to end it"
             warn_once(f"end of {self.id}", text)
 
-    def _catch_up(self, max_bytes: int | None = None) -> None:
-        recorder, summary = self._recorder, self._summary
-        if recorder is None or summary is None:
-            return
+    def _catch_up(self, max_bytes: int | None = None) -> bool:
+        """Read on in what was logged; return whether there was anything."""
+        if self._summary is None:
+            return False
         try:
-            summary.catch_up(max_bytes)
+            return self._summary.catch_up(max_bytes)
         except OSError:  # removed by somebody: a summary is only a convenience
-            return
+            return False
+
+    def _summed(self) -> dict[str, dict[str, Any]]:
+        """Return the summary of each metric: of the last attempt that has it."""
+        own = self._summary.metrics if self._summary is not None else {}
+        return self._metrics_before | own
 
     def _write_json(self) -> None:
         """Write `run.json`, from which people read a run fast."""
-        self._stale = False
+        self._stale = self._has_grown = False
         recorder = self._recorder
         assert recorder is not None
-        metrics = self._summary.metrics if self._summary is not None else None
         try:
-            write_document(recorder.writer.folder, self._status, metrics)
+            write_document(recorder.writer.folder, self._status, self._summed())
         except (OSError, MlogError):  # derived: whoever misses it reads the events
             self._stale = True
 
@@ -411,9 +423,11 @@ def _deactivate(receiver: context.Receiver) -> None:
 
 
 def _after_fork_in_child() -> None:
-    """Let go of locks that other threads of the parent may have held."""
-    for run in list(runs_here.values()):
+    """Let go of the parent's locks and duties."""
+    for run in open_runs():
         run._lock = threading.RLock()
+        if isinstance(run, LifeMethods):
+            run.outputs = ()  # who began the run collects, when all is written
 
 
 if hasattr(os, "register_at_fork"):

@@ -170,7 +170,13 @@ def make_snapshot(
         )
     own = (target.path, target.path.parent.parent)
     files = source_files(source, limits=limits, never=(*never, *own))
-    return target.place(SNAPSHOT, lambda file: _pack(files, file), sync=True)
+    try:
+        return target.place(SNAPSHOT, lambda file: _pack(files, file), sync=True)
+    except OSError as exc:
+        if exc.filename is not None:  # a source that cannot be read
+            raise
+        text = f"{exc.strerror}: no snapshot was stored in {target.path}"
+        raise OSError(exc.errno, text) from exc
 
 
 def copy_snapshot(

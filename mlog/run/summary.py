@@ -35,16 +35,19 @@ class Summary:
     _file: int = 0
     _offset: int = 0
 
-    def catch_up(self, max_bytes: int | None = None) -> None:
+    def catch_up(self, max_bytes: int | None = None) -> bool:
         """Read on from where the last call stopped.
 
         Args:
             max_bytes: Roughly how much to read at most. None: everything.
 
+        Returns:
+            Whether there was anything to read.
+
         Raises:
             OSError: A segment cannot be read.
         """
-        left = math.inf if max_bytes is None else max_bytes
+        left = most = math.inf if max_bytes is None else max_bytes
         while self._file < len(self.names) and left > 0:
             is_last = self._file + 1 == len(self.names)
             chunk = self._read()
@@ -54,9 +57,10 @@ class Summary:
                 for line in chunk.split(b"\n")[:-1]:
                     self._add(line)
             elif is_last:
-                return
+                break
             else:
                 self._file, self._offset = self._file + 1, 0
+        return left < most
 
     def _read(self) -> bytes:
         """Return whole lines from the current place; b"" when there are none yet."""

@@ -363,9 +363,10 @@ class Writer:
         self._release_lock()
 
     def close(self) -> None:
-        """Let go of all files."""
+        """Let go of all files and of the folder: an ended run holds nothing open."""
         for segment in self._streams.values():
             segment.close()
+        self.folder = self.folder.let_go()
 
     def forget_lock(self) -> None:
         """Close the parent's lock in a forked child, which must not keep it held."""

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mlog.reader.state import read_state
+from mlog.run.waiting import follow
 from tests.helpers import run_python
 
 Child = Callable[..., "subprocess.Popen[bytes]"]
@@ -82,17 +83,35 @@ def test_a_script_for_the_azure_sdk_runs_as_it_is(source: Path) -> None:
     assert read_state(folder).metrics["loss"]["last"] == 0.5
 
 
-def test_ctrl_c_ends_the_script(source: Path, start: Child) -> None:
-    (source / "train.py").write_text(
-        "import time\nprint('ready', flush=True)\nwhile True: time.sleep(0.05)\n"
-    )
-    code = "from mlog.cli import main; main()"
-    child: Any = start("-c", code, "run", "train.py", cwd=source, text=True)
+_WAITING = "import time\nprint('ready', flush=True)\nwhile True: time.sleep(0.05)\n"
+_RUN = ("-c", "from mlog.cli import main; main()", "run", "train.py")
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_ends_the_script(source: Path, start: Child, name: str) -> None:
+    (source / "train.py").write_text(_WAITING)
+    child: Any = start(*_RUN, cwd=source, text=True)
     assert child.stdout.readline() == "ready\n"
-    os.kill(child.pid, signal.SIGINT)
+    number = getattr(signal, name)
+    os.kill(child.pid, number)
     _, said = child.communicate(timeout=30)
-    assert child.returncode == 130
+    assert child.returncode == 128 + number
     assert read_state(folder_in(said)).status == "Canceled"
+
+
+def test_a_script_whose_output_nobody_reads_is_ended(
+    source: Path, start: Child
+) -> None:
+    """As it would be without the launcher: `mlog run train.py | head`."""
+    (source / "train.py").write_text(
+        "import time\nwhile True: print('more', flush=True); time.sleep(0.01)\n"
+    )
+    child: Any = start(*_RUN, cwd=source, text=True)
+    assert child.stdout.readline() == "more\n"
+    child.stdout.close()
+    child.wait(timeout=30)
+    assert child.returncode == 141
+    assert follow(folder_in(child.stderr.read())).status == "Canceled"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -246,7 +247,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8).filter(
 )
 NUMBERS = st.floats() | st.integers(-(2**63), 2**64 - 1)
 CELLS = NUMBERS | TEXTS | st.none()
-CALLS = st.one_of(
+CALLS: st.SearchStrategy[tuple[str, Any]] = st.one_of(
     st.tuples(st.just("log"), NUMBERS | TEXTS),
     st.tuples(st.just("list"), st.lists(CELLS, max_size=4)),
     st.tuples(st.just("row"), st.dictionaries(NAMES, CELLS, min_size=1, max_size=3)),
@@ -301,6 +302,10 @@ def columns(calls: list[tuple[str, Any]]) -> dict[str, list[Any]]:
     return {name: [row.get(name) for row in rows] for name in names}
 
 
+def is_of(kinds: tuple[str, ...], call: tuple[str, Any]) -> bool:
+    return call[0] in kinds
+
+
 def typed(kind: str, value: Any) -> Any:
     """Return what is passed to `run.log` for a call."""
     if kind == "log":
@@ -319,7 +324,7 @@ def test_any_sequence_of_calls_reads_back_as_a_plain_model_says(
     with mlog.start_run(dir=tmp_path_factory.mktemp("root"), redact=False) as run:
         for _ in range(data.draw(st.integers(0, 12)) if kinds else 0):
             name = data.draw(st.sampled_from(sorted(kinds)))
-            kind, value = data.draw(CALLS.filter(lambda c, n=name: c[0] in kinds[n]))
+            kind, value = data.draw(CALLS.filter(partial(is_of, kinds[name])))
             run.log(name, typed(kind, value))
             model.log(name, kind, value)
         batch = data.draw(st.dictionaries(NAMES.map("batch/".__add__), NUMBERS))

@@ -184,7 +184,8 @@ class TestFrames:
         polars = pytest.importorskip("polars", reason="polars is not installed")
         for i, value in enumerate(logged):
             kind = "value" if isinstance(value, str) else "metric"
-            add(run, "metrics.jsonl", line(i, **{kind: {"a": value}}))
+            fields: dict[str, Any] = {kind: {"a": value}}
+            add(run, "metrics.jsonl", line(i, **fields))
         history = read_history(run, "a", rank="all")
         frame = history.to_polars()
         assert frame.columns == ["step", "value", "time", "rank"]

@@ -97,7 +97,7 @@ def test_no_environment_variable_is_kept(
 def test_it_is_told_once_whoever_comes_first(repository: Path) -> None:
     """The keeper's rounds and the end may meet."""
     told: list[tuple[str, Mapping[str, Any]]] = []
-    capture = Capture(lambda name, data: told.append((name, data)))
+    capture = Capture(lambda name, data: told.append((name, data)), repository)
     threads = [threading.Thread(target=capture.keep, args=(0.0,)) for _ in range(4)]
     threads += [
         threading.Thread(target=capture.finish, args=(False,)) for _ in range(4)
@@ -113,7 +113,7 @@ def test_it_is_told_once_whoever_comes_first(repository: Path) -> None:
 def test_the_keeper_waits_for_nothing(repository: Path) -> None:
     """Git is started in one round, and asked for its answer in later ones."""
     told: list[Mapping[str, Any]] = []
-    capture = Capture(lambda _, data: told.append(data))
+    capture = Capture(lambda _, data: told.append(data), repository)
     capture.keep(0.0)
     assert told == []
     while not told:
@@ -125,3 +125,21 @@ def test_ctrl_c_is_still_what_ends_a_process(repository: Path) -> None:
     """Loading `subprocess` at exit would hide it from the interpreter's own end."""
     code = "import mlog; mlog.start_run('e'); raise KeyboardInterrupt"
     assert run_python(code).returncode == (-2 if sys.platform != "win32" else 1)
+
+
+def test_git_is_asked_about_the_folder_a_run_was_started_in(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (repository / "train.py").write_text("rate = 2\n")
+    run = mlog.start_run("e")
+    monkeypatch.chdir(tmp_path)
+    run.complete()
+    assert events(folder(run), "run.environment")[0]["git"] == {"dirty": True}
+
+
+def test_git_is_not_started_outside_of_repositories(tmp_path: Path) -> None:
+    told: list[Mapping[str, Any]] = []
+    capture = Capture(lambda _, data: told.append(data), tmp_path, has_git=False)
+    capture.keep(0.0)
+    assert len(told) == 1
+    assert "git" not in told[0]

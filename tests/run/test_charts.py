@@ -1,7 +1,5 @@
-"""Histograms and the four charts of Azure ML v1: built from data, and checked."""
+"""The four charts of Azure ML v1, built from data."""
 
-import copy
-import json
 from typing import Any
 
 import numpy as np
@@ -11,169 +9,9 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from mlog.errors import MlogWarning
-from mlog.run.charts import (
-    KINDS,
-    accuracy_table,
-    check,
-    confusion_matrix,
-    histogram,
-    histogram_value,
-    predictions,
-    residuals,
-)
-from tests.odd_values import INF, NAN
-
-
-@pytest.fixture(autouse=True)
-def forget_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test may be told again."""
-    monkeypatch.setattr("mlog.errors._told", {})
-
-
-# --- histograms --------------------------------------------------------------------
-
-numbers = st.one_of(st.integers(-1_000, 1_000), st.floats(-1e6, 1e6, width=32))
-edges_lists = st.lists(st.integers(-50, 50), min_size=2, max_size=10).map(sorted)
-ranges = st.none() | st.tuples(st.floats(-100, -1), st.floats(1, 100))
-
-
-def by_numpy(values: Any, **options: Any) -> tuple[list[Any], list[Any]]:
-    counts, edges = np.histogram(values, **options)
-    return edges.tolist(), counts.tolist()
-
-
-@given(st.lists(numbers), st.integers(1, 50), ranges)
-def test_counts_are_those_of_numpy(
-    values: list[Any], bins: int, limits: tuple[float, float] | None
-) -> None:
-    """With values on the edges, and none at all."""
-    wanted = by_numpy(np.array(values, dtype="f8"), bins=bins, range=limits)
-    assert histogram(values, bins=bins, range=limits) == wanted
-
-
-@given(st.lists(st.integers(-60, 60)), edges_lists)
-def test_counts_between_given_edges_are_those_of_numpy(
-    values: list[int], edges: list[int]
-) -> None:
-    """Also where an edge comes twice."""
-    found = histogram(values, bins=edges)
-    assert found == by_numpy(values, bins=edges)
-    assert histogram(np.array(values, dtype="i8"), bins=edges) == found
-
-
-@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 5)), min_size=1))
-def test_weights_count(pairs: list[tuple[int, int]]) -> None:
-    values, weights = map(list, zip(*pairs, strict=True))
-    wanted = by_numpy(values, bins=3, weights=weights)
-    assert histogram(values, bins=3, weights=weights) == wanted
-    assert histogram(np.array(values), bins=3, weights=weights) == wanted
-    floats = [0.5 * weight for weight in weights]
-    assert histogram(values, bins=3, weights=floats) == by_numpy(
-        values, bins=3, weights=floats
-    )
-
-
-def test_the_last_bin_is_closed() -> None:
-    assert histogram([0, 1, 2, 3], bins=3) == ([0.0, 1.0, 2.0, 3.0], [1, 1, 2])
-
-
-@pytest.mark.parametrize("dtype", ["?", "u1", "i8", "f2", "f4", "f8"])
-def test_an_array_of_any_type_and_shape_is_counted(dtype: str) -> None:
-    values = np.array([[0, 1], [1, 1]], dtype=dtype)
-    assert histogram(values, bins=2) == ([0.0, 0.5, 1.0], [1, 3])
-    assert histogram(values.tolist(), bins=2) == ([0.0, 0.5, 1.0], [1, 3])
-
-
-def test_numpy_may_choose_the_bins_of_an_array() -> None:
-    values = np.arange(100.0)
-    assert histogram(values, bins="auto") == by_numpy(values, bins="auto")
-    with pytest.raises(ValueError, match="needs values in a NumPy array"):
-        histogram([1, 2], bins="auto")
-
-
-@pytest.mark.parametrize("make", [list, np.array])
-def test_what_is_not_finite_is_left_out(make: Any) -> None:
-    values = make([1.0, NAN, 3.0, INF, -INF])
-    with pytest.warns(MlogWarning, match="3 of 5 values of a histogram are NaN"):
-        found = histogram(values, bins=2, weights=[1, 5, 1, 5, 5])
-    assert found == ([1.0, 2.0, 3.0], [1, 1])
-
-
-@pytest.mark.parametrize("values", [[], [NAN], np.array([])])
-def test_no_values_are_counted_as_none(values: Any) -> None:
-    if len(values):
-        with pytest.warns(MlogWarning):
-            found = histogram(values, bins=2)
-    else:
-        found = histogram(values, bins=2)
-    assert found == ([0.0, 0.5, 1.0], [0, 0])
-
-
-@pytest.mark.parametrize(
-    ("options", "text"),
-    [
-        ({"bins": 0}, "bins must be at least 1, got 0"),
-        ({"bins": 10_000}, "at most 9,999 bins, got 10,000"),
-        ({"bins": range(10_002)}, "at most 9,999 bins, got 10,001"),
-        ({"bins": [1]}, "two or more, got 1"),
-        ({"bins": [2, 1]}, "must not decrease"),
-        ({"bins": [0, NAN]}, "must be finite"),
-        ({"range": (1, 0)}, "the lower one first"),
-        ({"range": (0, INF)}, "two finite numbers"),
-        ({"weights": [1]}, "as many as values: 1 weights, 2 values"),
-    ],
-)
-def test_bins_that_make_no_histogram_are_refused(options: Any, text: str) -> None:
-    with pytest.raises(ValueError, match=text):
-        histogram([1, 2], **options)
-
-
-@pytest.mark.parametrize(
-    ("values", "text"),
-    [
-        ([0.0, 5e-324], "too many bins for the range: 10"),
-        ([-1.7e308, 1.7e308], "too wide for bins"),
-    ],
-)
-def test_a_range_that_has_no_bins_is_refused(values: list[float], text: str) -> None:
-    with pytest.raises(ValueError, match=text):
-        histogram(values)
-
-
-def test_the_bins_may_be_a_number_of_numpy() -> None:
-    assert histogram([0, 1], bins=np.int64(2)) == histogram([0, 1], bins=2)
-    assert histogram([0, 1], bins=np.array([0, 1])) == histogram([0, 1], bins=[0, 1])
-
-
-def test_a_histogram_may_be_counted_already() -> None:
-    counts, edges = np.histogram([1, 2, 2], bins=2)
-    found = histogram_value(edges=edges, counts=counts)
-    assert found == {
-        "type": "mlog.histogram",
-        "edges": [1.0, 1.5, 2.0],
-        "counts": [1, 2],
-    }
-    assert histogram_value([1, 2, 2], bins=2) == found
-
-
-@pytest.mark.parametrize(
-    ("options", "text"),
-    [
-        ({}, "needs values, or edges and counts"),
-        ({"values": [1], "counts": [1]}, "and not both"),
-        ({"edges": [1, 2]}, "counts is missing"),
-        ({"counts": [1]}, "edges is missing"),
-        ({"edges": [1, 2], "counts": [1, 2]}, "2 edges, 2 counts"),
-        ({"edges": [2, 1], "counts": [1]}, "edges must not decrease"),
-        ({"edges": [1, NAN], "counts": [1]}, "edges must be finite"),
-        ({"edges": [[1, 2]], "counts": [1]}, "edges must be a flat list"),
-        ({"edges": range(10_001), "counts": range(10_000)}, "at most 9,999 bins"),
-    ],
-)
-def test_edges_and_counts_must_fit(options: Any, text: str) -> None:
-    with pytest.raises(ValueError, match=text):
-        histogram_value(**options)
-
+from mlog.run.charts import accuracy_table, confusion_matrix, predictions, residuals
+from mlog.run.envelopes import check
+from tests.odd_values import NAN
 
 # --- confusion matrix --------------------------------------------------------------
 
@@ -346,8 +184,9 @@ def test_residuals_are_predicted_minus_actual(
 ) -> None:
     true, predicted = map(list, zip(*pairs, strict=True))
     found = residuals(true, predicted, bins)
-    edges, counts = by_numpy(np.array(predicted) - np.array(true), bins=bins)
-    assert found["data"] == {"bin_edges": edges, "bin_counts": counts}
+    counts, edges = np.histogram(np.array(predicted) - np.array(true), bins)
+    wanted = {"bin_edges": edges.tolist(), "bin_counts": counts.tolist()}
+    assert found["data"] == wanted
     assert check("residuals", found) == found
 
 
@@ -358,7 +197,8 @@ def test_predictions_have_mean_and_deviation_of_each_bin(
     true, predicted = map(list, zip(*pairs, strict=True))
     found = predictions(true, predicted, bins)
     data = found["data"]
-    assert (data["bin_edges"], data["bin_counts"]) == by_numpy(true, bins=bins)
+    counts, edges = np.histogram(true, bins)
+    assert (data["bin_edges"], data["bin_counts"]) == (edges.tolist(), counts.tolist())
     places = np.digitize(true, data["bin_edges"][1:-1])
     for place, count in enumerate(data["bin_counts"]):
         inside = np.array(predicted)[places == place]
@@ -382,183 +222,3 @@ def test_numbers_must_be_equally_many(build: Any) -> None:
         ValueError, match="y_true and y_pred must be equally many: 1 and 2"
     ):
         build([1], [1, 2])
-
-
-# --- checks ------------------------------------------------------------------------
-
-CHARTS: dict[str, dict[str, Any]] = {
-    "confusion_matrix": confusion_matrix(["a", "b"], ["a", "a"]),
-    "accuracy_table": accuracy_table([0, 1], [0.2, 0.9], points=3),
-    "residuals": residuals([1, 2], [2, 2], 2),
-    "predictions": predictions([1, 3], [2, 2], 3),
-}
-
-
-def test_there_is_a_chart_of_each_kind() -> None:
-    assert set(CHARTS) == set(KINDS)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_chart_may_be_json_text(kind: str) -> None:
-    assert check(kind, json.dumps(CHARTS[kind])) == CHARTS[kind]
-    assert check(kind, json.dumps(CHARTS[kind]).encode()) == CHARTS[kind]
-
-
-def test_arrays_become_lists() -> None:
-    chart = copy.deepcopy(CHARTS["confusion_matrix"])
-    chart["data"]["matrix"] = np.array(chart["data"]["matrix"])
-    chart["data"]["class_labels"] = ("a", np.str_("b"))
-    found = check("confusion_matrix", chart)
-    assert found == CHARTS["confusion_matrix"]
-    assert type(found["data"]["matrix"][0][0]) is int
-
-
-def test_further_keys_are_kept() -> None:
-    chart = copy.deepcopy(CHARTS["residuals"])
-    chart["data"]["mean"] = np.float64(0.5)
-    chart["source"] = "automl"
-    found = check("residuals", chart)
-    assert (found["source"], found["data"]["mean"]) == ("automl", 0.5)
-
-
-def test_nan_is_no_number_of_an_empty_bin() -> None:
-    """`numpy.mean` of nothing is NaN, which JSON does not have."""
-    chart = copy.deepcopy(CHARTS["predictions"])
-    assert chart["data"]["bin_averages"][1] is None
-    chart["data"]["bin_averages"][1] = NAN
-    assert check("predictions", chart) == CHARTS["predictions"]
-
-
-def changed(kind: str, **data: Any) -> dict[str, Any]:
-    chart = copy.deepcopy(CHARTS[kind])
-    chart["data"] |= data
-    return chart
-
-
-def test_the_passed_chart_is_not_changed() -> None:
-    chart = changed("predictions", bin_averages=[2.0, NAN, 2.0])
-    check("predictions", chart)
-    assert repr(chart["data"]["bin_averages"]) == "[2.0, nan, 2.0]"
-
-
-GOOD = [[2, 1, 3, 0], [1, 0, 4, 1]]
-
-
-@pytest.mark.parametrize(
-    ("kind", "data", "text"),
-    [
-        ("confusion_matrix", {"matrix": [[1, 2]]}, "a row for each of the 2 .* got 1"),
-        (
-            "confusion_matrix",
-            {"matrix": [[1, 2], [3]]},
-            "square; row 1 must have 2 .* got 1",
-        ),
-        ("confusion_matrix", {"matrix": [1, 2]}, "row 0 must have 2 numbers, got int"),
-        ("confusion_matrix", {"matrix": [[1, 2], [3, "x"]]}, "finite numbers; row 1"),
-        ("confusion_matrix", {"matrix": [[1, 2], [3, NAN]]}, "finite numbers; row 1"),
-        ("confusion_matrix", {"matrix": [[1, 2], [3, True]]}, "finite numbers; row 1"),
-        ("confusion_matrix", {"matrix": 5}, "'matrix' must be a list, got int"),
-        (
-            "confusion_matrix",
-            {"class_labels": [1, 2]},
-            "must hold strings; item 0 is 1",
-        ),
-        ("accuracy_table", {"probability_tables": []}, "each of the 2 classes, got 0"),
-        (
-            "accuracy_table",
-            {"percentile_thresholds": [0.5]},
-            r"percentile_tables\[0\] must have a row for each of the 1 .* got 3",
-        ),
-        (
-            "accuracy_table",
-            {"probability_thresholds": [0.5], "probability_tables": [[[1, 2]]] * 2},
-            r"probability_tables\[0\]\[0\] must be four whole numbers",
-        ),
-        (
-            "accuracy_table",
-            {
-                "probability_thresholds": [0.5],
-                "probability_tables": [[[1, 2, 3, -1]]] * 2,
-            },
-            "four whole numbers TP, FP, TN, FN",
-        ),
-        (
-            "accuracy_table",
-            {
-                "probability_thresholds": [0, 1],
-                "probability_tables": [GOOD, [[2, 1, 3, 0], [1, 0, 4, 0]]],
-            },
-            r"TP\+FN must be the same .* changes at probability_tables\[1\]\[1\]",
-        ),
-        (
-            "accuracy_table",
-            {
-                "probability_thresholds": [0, 1],
-                "probability_tables": [GOOD, [[2, 1, 3, 0], [1, 1, 4, 1]]],
-            },
-            r"TN\+FP must be the same .* changes at probability_tables\[1\]\[1\]",
-        ),
-        (
-            "accuracy_table",
-            {"probability_thresholds": [0, 1], "probability_tables": [GOOD, GOOD]},
-            r"TP\+FP\+TN\+FN must be the same in all tables: percentile_tables\[0\] has 2",
-        ),
-        (
-            "residuals",
-            {"bin_counts": [1]},
-            "one more than 'bin_counts': 3 edges, 1 counts",
-        ),
-        ("residuals", {"bin_edges": [2, 1, 0]}, "'bin_edges' must not decrease"),
-        (
-            "residuals",
-            {"bin_edges": [0, 1, INF]},
-            "'bin_edges' must hold finite numbers",
-        ),
-        ("residuals", {"bin_counts": [1, -1]}, "'bin_counts' must not be negative"),
-        ("residuals", {"bin_counts": "12"}, "'bin_counts' must be a list, got str"),
-        ("predictions", {"bin_errors": [1]}, "must be equally long: 1 and 3"),
-        (
-            "predictions",
-            {"bin_averages": [None, None, 2.0]},
-            "'bin_averages' has no number for bin 0, which is not empty",
-        ),
-        ("predictions", {"bin_edges": [0, 1]}, "2 edges, 3 counts"),
-    ],
-)
-def test_a_chart_that_breaks_a_rule_is_refused(kind: str, data: Any, text: str) -> None:
-    with pytest.raises(ValueError, match=f"^{kind}: .*{text}"):
-        check(kind, changed(kind, **data))
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_part_of_the_data_is_needed(kind: str) -> None:
-    for key in CHARTS[kind]["data"]:
-        chart = copy.deepcopy(CHARTS[kind])
-        del chart["data"][key]
-        with pytest.raises(ValueError, match=f"{key!r} is missing from 'data'"):
-            check(kind, chart)
-
-
-@pytest.mark.parametrize(
-    ("value", "error", "text"),
-    [
-        ({}, ValueError, "'schema_type' is missing from the value"),
-        ({"schema_type": "residuals"}, ValueError, "'schema_version' is missing"),
-        (
-            {"schema_type": "x", "schema_version": "1", "data": {}},
-            ValueError,
-            "'schema_type' must be 'residuals', got 'x'",
-        ),
-        (
-            {"schema_type": "residuals", "schema_version": "1", "data": []},
-            ValueError,
-            "'data' must be a mapping, got list",
-        ),
-        ("{", ValueError, "the text is no JSON"),
-        ("[1]", ValueError, "must be an object"),
-        (5, TypeError, "expected a mapping or JSON text, got int"),
-    ],
-)
-def test_what_is_no_chart_is_refused(value: Any, error: Any, text: str) -> None:
-    with pytest.raises(error, match=text):
-        check("residuals", value)

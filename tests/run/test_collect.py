@@ -214,3 +214,26 @@ class TestFolders:
     def test_other_things_are_refused(self, outputs: object) -> None:
         with pytest.raises(TypeError, match="outputs must be True, False"):
             folders_of(outputs)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="forks")
+def test_a_forked_child_leaves_collecting_to_its_parent(tmp_path: Path) -> None:
+    """A worker's end is not the run's: what lies there then may be half written."""
+    script = tmp_path / "program.py"
+    script.write_text(
+        "import multiprocessing, pathlib\n"
+        "import mlog\n"
+        "if __name__ == '__main__':\n"
+        "    pathlib.Path('outputs').mkdir()\n"
+        "    pathlib.Path('outputs/model').write_text('half')\n"
+        "    run = mlog.start_run('e', outputs=True)\n"
+        "    context = multiprocessing.get_context('fork')\n"
+        "    child = context.Process(target=run.log, args=('x', 1))\n"
+        "    child.start()\n"
+        "    child.join()\n"
+        "    assert run.get_file_names() == []\n"
+        "    run.complete()\n"
+        "    assert run.get_file_names() == ['outputs/model']\n"
+    )
+    done = run_python(script, env={"PYTHONPATH": str(REPO)}, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")

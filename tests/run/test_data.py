@@ -1,7 +1,6 @@
 """What a run records besides numbers: the entries, and the files they speak of."""
 
 import json
-import re
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -78,10 +77,12 @@ def make_run(run_dir: Path) -> Iterator[MakeRun]:
     """Return a maker of runs of one folder; `rank=1` is one of its ranks."""
     opened: list[Recorder] = []
 
-    def make(*, strict: bool = False, rank: int | None = None) -> DataRun:
+    def make(
+        *, strict: bool = False, rank: int | None = None, main: bool = True
+    ) -> DataRun:
         access = access_for(run_dir, "private")
         folder = Folder.open_below(run_dir, ("exp", "run1"), access)
-        place = Place(main=not rank, rank=rank, world_size=2 if rank else 1)
+        place = Place(main=main and not rank, rank=rank, world_size=2 if rank else 1)
         if not opened:
             folder.replace("run.json", b"{}")
         recorder = joined(folder, place)
@@ -293,6 +294,34 @@ def test_ranks_do_not_share_names(run: DataRun, make_run: MakeRun) -> None:
     other.log_image("x", plot=[[1]], step=1)
     names = sorted(value["path"] for value in run.values("x"))
     assert names == ["x_1.png", "x_1_r1.png"]
+
+
+def test_a_process_that_joined_uses_plain_names(
+    run: DataRun, make_run: MakeRun
+) -> None:
+    """A submitted script is no main writer, and its charts are found by name."""
+    script = make_run(main=False)
+    script.log_confusion_matrix("cm", y_true=[0, 1], y_pred=[0, 1])
+    script.log_image("x", plot=PIXELS, step=1)
+    assert script.get_file_names() == ["cm", "x_1.png"]
+
+
+def test_a_name_that_another_process_is_storing_is_not_taken(
+    run: DataRun, make_run: MakeRun
+) -> None:
+    """And nothing is left of the claims on names."""
+    other = make_run(main=False)
+
+    class Figure:
+        def savefig(self, target: Any, format: str) -> None:
+            target.write(b"figure")
+
+    with run._free_name("x", ".png", 1, bare=False) as name:
+        other.log_figure("x", Figure(), step=1)
+    assert name == "x_1.png"
+    assert other.get_file_names() == [other.value("x")["path"]]
+    assert other.get_file_names() != ["x_1.png"]
+    assert list(run.folder.glob(".*.claim")) == []
 
 
 def test_the_step_of_the_context_names_the_file(run: DataRun) -> None:
@@ -545,12 +574,12 @@ def test_an_artifact_that_fails_leaves_no_entry(
 def test_two_processes_without_a_rank_do_not_share_names(
     run: DataRun, make_run: MakeRun
 ) -> None:
-    """Only the main writer names files by the step alone."""
-    child = make_run(rank=None)
-    assert child._recorder is not None
-    child._recorder.writer.place = Place(main=False)
-    child.log_image("x", plot=PIXELS, step=1)
-    assert re.fullmatch(r"x_\d{19}\.png", run.value("x")["path"])
+    """The first has the plain name, whichever process it is."""
+    make_run(main=False).log_image("x", plot=PIXELS, step=1)
+    run.log_image("x", plot=PIXELS, step=1)
+    first, second = (value["path"] for value in run.values("x"))
+    assert "x_1.png" in (first, second)
+    assert first != second
 
 
 def test_names_are_given_by_one_thread_at_a_time(run: DataRun) -> None:

@@ -159,3 +159,9 @@ def test_a_run_that_is_off_takes_all_and_keeps_nothing() -> None:
         {"a": "1"},
     )
     run.complete()
+
+
+def test_no_description_is_an_empty_one() -> None:
+    with mlog.start_run("e", description="d") as run:
+        run.description = None  # type: ignore[assignment]
+        assert (run.description, mlog.open_run(run.id).description) == ("", "")

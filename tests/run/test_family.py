@@ -117,3 +117,129 @@ def test_a_run_that_is_off_has_children_that_are_off() -> None:
     assert child.is_off
     child.complete()
     run.complete()
+
+
+def test_children_are_begun_by_several_threads_at_once() -> None:
+    failed: list[BaseException] = []
+
+    def begin(parent: mlog.Run) -> None:
+        try:
+            for _ in range(15):
+                with parent.child_run() as child:
+                    assert child.parent is mlog.open_run(parent.id)
+        except BaseException as exc:
+            failed.append(exc)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with mlog.start_run("e") as parent:
+            threads = [
+                threading.Thread(target=begin, args=(parent,)) for _ in range(6)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert failed == []
+    said = [e for e in entries(folder(parent), "events") if e["event"] == "run.child"]
+    assert len(said) == len(list(parent.get_children())) == 90
+
+
+def test_a_child_takes_over_redaction_levels_and_mode() -> None:
+    """What is a secret of the parent's is one of the child's, too."""
+    with mlog.start_run("e", redact=["plum"], level="ERROR", mode="group") as parent:
+        with parent.child_run() as child:
+            child.log_params(plum="very secret")
+            logging.getLogger("e").warning("not wanted")
+        with mlog.open_run(str(parent.path)).child_run() as other:
+            other.tag("plum", "very secret")
+    assert (child.params, other.tags) == ({"plum": "***"}, {"plum": "***"})
+    assert "logs.jsonl" not in os.listdir(folder(child))
+    modes = {folder(run).stat().st_mode & 0o777 for run in (parent, child, other)}
+    assert modes == {0o770}
+
+
+def test_a_child_of_a_run_that_is_off_changes_nothing() -> None:
+    """It has a parent to talk to, and takes no lines before its block, as any child."""
+    log = logging.getLogger("e")
+    with mlog.start_run("e") as real:
+        off = mlog.start_run("e", disabled=True)
+        child = off.child_run()
+        assert child.is_off
+        assert child.parent is off
+        assert mlog.current_run() is off
+        child.parent.log("best", 1)
+        off.complete()
+        log.info("to the real one")
+        child.complete()
+    assert [e["msg"] for e in entries(folder(real), "logs")] == ["to the real one"]
+
+
+def test_a_run_that_is_off_is_the_parent_of_one_in_its_block() -> None:
+    with mlog.start_run("e", disabled=True) as off:
+        with mlog.start_run("e", disabled=True) as inner:
+            assert inner.parent is off
+
+
+def test_a_child_in_a_copied_root_has_its_parent_there(tmp_path: Path) -> None:
+    with mlog.start_run("e", dir=tmp_path / "one") as parent:
+        with parent.child_run() as child:
+            pass
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    copy = mlog.open_run(child.id, dir=tmp_path / "two")
+    assert copy.parent is not None
+    copy.parent.tag("told", "yes")
+    assert mlog.open_run(parent.id, dir=tmp_path / "one").tags == {}
+    assert mlog.open_run(parent.id, dir=tmp_path / "two").tags == {"told": "yes"}
+
+
+def test_a_parent_of_the_same_name_lies_in_another_root(tmp_path: Path) -> None:
+    with mlog.start_run("e", run_id="r", dir=tmp_path / "one") as parent:
+        pass
+    with mlog.start_run(
+        "e", run_id="r", dir=tmp_path / "two", parent=str(parent.path)
+    ) as child:
+        pass
+    found = mlog.open_run(str(child.path)).parent
+    assert found is not None
+    assert found.path == parent.path
+
+
+def test_children_are_all_begun_or_none_stays_open() -> None:
+    def values() -> Iterator[int]:
+        yield 1
+        raise RuntimeError("no more")
+
+    with mlog.start_run("e") as parent:
+        with pytest.raises(RuntimeError, match="no more"):
+            parent.create_children(tag_key="a", tag_values=values())
+        assert [run.status for run in parent.get_children()] == ["Canceled"]
+
+
+@pytest.mark.parametrize("disabled", [False, True])
+def test_a_run_can_be_given_to_another_process(disabled: bool) -> None:
+    """It is opened there; in its own process it is itself."""
+    with mlog.start_run("e", disabled=disabled) as run:
+        packed = pickle.dumps(run)
+        if not disabled:
+            assert pickle.loads(packed) is copy.deepcopy(run) is run
+    again = pickle.loads(packed)
+    assert (again.path, again.is_off) == (run.path, disabled)
+    again.tag("a", "b")
+    assert again.tags == {"a": "b"}
+
+
+def test_an_ended_run_holds_no_file_open() -> None:
+    """Whoever keeps the runs of a sweep in a list does not run out of files."""
+    with mlog.start_run("e") as parent:
+        before = len(os.listdir("/proc/self/fd"))
+        children = parent.create_children(5)
+        for child in children:
+            child.log("x", 1)
+            child.complete()
+        assert len(os.listdir("/proc/self/fd")) == before
+        children[0].tag("late", "yes")
+        assert children[0].get_tags() == {"late": "yes"}

@@ -418,11 +418,11 @@ def test_no_library_is_imported() -> None:
     """Lists become pictures, tables and charts without NumPy."""
     code = """
 import sys
-from mlog.run import charts, images, media, tables
+from mlog.run import charts, histograms, images, media, tables
 images.png_of([[0.0, 1.0]])
 media.audio_of([0.0, 1.0], 8000)
 tables.table_values([{"a": 1}])
-charts.histogram([1, 2, 3])
+histograms.histogram([1, 2, 3])
 charts.accuracy_table([0, 1], [0.2, 0.9])
 heavy = {"numpy", "pandas", "polars", "PIL", "matplotlib", "plotly", "imghdr"}
 sys.exit(repr(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)

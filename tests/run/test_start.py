@@ -681,3 +681,78 @@ print(run.experiment)
     (tmp_path / "gone").mkdir()
     done = run_python(code, env=ENV, cwd=tmp_path / "gone")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_metrics_of_earlier_attempts_stay_in_the_summary(run_dir: Path) -> None:
+    """Also those of a process that was killed: the run is still found by them."""
+    code = """
+import os, mlog
+run = mlog.start_run("e", run_id="r")
+run.log("a", 1)
+run.log("b", 1)
+run.keep(10.0)
+os._exit(9)
+"""
+    assert run_python(code, env=ENV).returncode == 9
+    with mlog.start_run("e", resume="r") as run:
+        run.log("b", 2)
+    last = {name: said["last"] for name, said in summary(run)["metrics"].items()}
+    assert last == {"a": 1, "b": 2}
+    assert len(mlog.runs("e", filter="metric.a = 1 and metric.b = 2")) == 1
+
+
+def test_the_summary_of_an_open_run_follows_its_metrics() -> None:
+    """Every few seconds, also where nothing but metrics comes."""
+    with mlog.start_run("e") as run:
+        for now in (10.0, 20.0, 30.0):
+            run.log("a", now)
+            run.keep(now)
+            assert summary(run)["metrics"]["a"]["last"] == now
+        run.log("a", 31.0)
+        run.keep(31.0)
+        assert summary(run)["metrics"]["a"]["last"] == 30.0
+
+
+def test_going_on_with_an_open_run_is_told(run_dir: Path) -> None:
+    with mlog.start_run("e", run_id="r"):
+        with pytest.warns(MlogWarning, match="r has not ended yet"):
+            mlog.start_run("e", resume="r").complete()
+
+
+def test_a_strict_run_that_cannot_be_begun_is_not_left_open() -> None:
+    with pytest.raises(TypeError, match="params must be"):
+        mlog.start_run("e", strict=True, params=5)
+    assert mlog.current_run() is None
+    assert mlog.runs("e")[0].status == "Failed"
+
+
+def test_a_diff_that_cannot_be_stored_is_no_reason_to_fail(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mlog.run.begin.changes_since_commit", lambda cwd: "+x")
+    monkeypatch.setattr("mlog.run.artifacts.ArtifactStore.put", full_disk)
+    with pytest.warns(MlogWarning, match="git_diff: .*no space"):
+        run = mlog.start_run("e", git_diff=True)
+    run.complete()
+
+
+def full_disk(*args: Any, **options: Any) -> NoReturn:
+    raise OSError(errno.ENOSPC, "no space")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the limit is POSIX's")
+def test_too_many_open_files_are_an_error_and_no_reason_to_move() -> None:
+    """The root is as good as ever; a temporary one would not help either."""
+    code = """
+import resource, mlog
+resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+parent = mlog.start_run("e")
+try:
+    parent.create_children(40)
+except OSError as exc:
+    print(exc)
+parent.complete()
+"""
+    done = run_python(code, env=ENV)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "open files: each open run takes some" in done.stdout

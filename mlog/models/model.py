@@ -1,24 +1,12 @@
-"""Registered models: versions of files under a name, copied and never changed again.
+"""`Model`: one version of a model; found in the registry, copied out, and changed.
 
-    <root>/.models/<name>/<version>/
-      .lock         claims the number, by being created exclusively; stays for ever
-      files/…       the model, under the names it was registered with
-      model.json    everything else; put there last, so without it there is no model
-
-Invariants:
-
-- A number is given once: also a deleted or half-written version keeps its own.
-- Files are copies, whole and on the disk before `model.json` is; they carry their
-  SHA-256. A killed registration leaves a folder without `model.json`, which nobody
-  sees. Any number of processes may register at the same time.
-- Only tags, description and new properties change later, as a whole and under a lock.
+A folder without `model.json` is no model yet, or no longer. One that cannot be read is
+told of by a warning and left out.
 """
 
 import builtins
 import itertools
 import os
-import re
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
@@ -27,40 +15,35 @@ from typing import Any, BinaryIO, TypeAlias
 
 import orjson
 
-from mlog.entry import stamp
 from mlog.errors import MlogError, ModelNotFoundError, UnsafePathError, warn_once
-from mlog.folder import Access, Folder, access_for
+from mlog.folder import Folder
 from mlog.layout import find_root, slug
-from mlog.plain import clean_text, safe_str, to_json
-from mlog.redaction import make_redactor
+from mlog.models.storage import (
+    ALL,
+    FACTS,
+    FILES,
+    LOCK,
+    NUMBER,
+    ModelFile,
+    cleaned,
+    copy_blocks,
+    numbers_in,
+    open_below,
+    open_file,
+    parts_of,
+    texts_from,
+    top_of,
+)
+from mlog.plain import safe_str
 
-__all__ = ["Model", "ModelFile", "Opener", "Wanted", "get", "models", "register"]
-
-Opener: TypeAlias = Callable[[], BinaryIO]
-"""Opens one file for reading; called once, and what it returns is closed."""
+__all__ = ["Model", "Wanted", "get", "models", "write_model"]
 
 Wanted: TypeAlias = str | Mapping[str, str | None] | Iterable[str | Iterable[str]]
 """Tags to look for: a name, names, pairs, or name to value (None: any value)."""
 
-_ALL = ".models"
-_FACTS = "model.json"
-_FILES = "files"
-_LOCK = ".lock"
 _FORMAT = 1
-_BLOCK = 1 << 20
-_MAX_NAME = 255
 _MAX_SHOWN = 10
 _serial = itertools.count()
-_VERSION = re.compile(r"[1-9][0-9]{0,17}")
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFile:
-    """One file of a model: its name, `/` between the levels, size and checksum."""
-
-    path: str
-    size: int
-    sha256: str
 
 
 @dataclass(slots=True)
@@ -137,7 +120,7 @@ class Model:
             OSError: It cannot be written.
         """
         target = Path(target_dir)
-        targets = {file: target.joinpath(*_parts(file.path)) for file in self.files}
+        targets = {file: target.joinpath(*parts_of(file.path)) for file in self.files}
         if not (exist_ok or exists_ok):
             for path in targets.values():
                 if os.path.lexists(path):
@@ -145,11 +128,11 @@ class Model:
                     raise FileExistsError(text)
         for file, path in targets.items():
             self._copy_out(file, path)
-        return target / self.path.relative_to(self._folder / _FILES)
+        return target / self.path.relative_to(self._folder / FILES)
 
     def add_tags(self, tags: Mapping[str, Any]) -> None:
         """Set tags, here and in the registry; others stay."""
-        new = _cleaned(_texts("tags", tags))
+        new = cleaned(texts_from("tags", tags))
         self._change(lambda now: {"tags": {**now.tags, **new}})
 
     def remove_tags(self, keys: str | Iterable[str]) -> None:
@@ -161,7 +144,7 @@ class Model:
 
     def add_properties(self, properties: Mapping[str, Any]) -> None:
         """Set properties; ValueError for one that has another value already."""
-        new = _cleaned(_texts("properties", properties))
+        new = cleaned(texts_from("properties", properties))
 
         def change(now: Model) -> dict[str, Any]:
             for key, value in new.items():
@@ -179,10 +162,10 @@ class Model:
         """Replace all tags, or the description, or both; None leaves as is."""
         changes: dict[str, Any] = {}
         if tags is not None:
-            changes["tags"] = _texts("tags", tags)
+            changes["tags"] = texts_from("tags", tags)
         if description is not None:
             changes["description"] = safe_str(description)
-        changes = _cleaned(changes)
+        changes = cleaned(changes)
         self._change(lambda now: changes)
 
     def delete(self) -> None:
@@ -195,10 +178,10 @@ class Model:
         import shutil
 
         with self._locked() as folder:
-            if not folder.remove(_FACTS):
+            if not folder.remove(FACTS):
                 raise self._gone()
-            if folder.status(_FILES) is not None:
-                shutil.rmtree(folder.child(_FILES, create=False).path)
+            if folder.status(FILES) is not None:
+                shutil.rmtree(folder.child(FILES, create=False).path)
 
     @staticmethod
     def get(
@@ -242,11 +225,11 @@ class Model:
 
     @property
     def _folder(self) -> Path:
-        return self.root / _ALL / slug(self.name) / str(self.version)
+        return self.root / ALL / slug(self.name) / str(self.version)
 
     def _open(self) -> Folder:
-        parts = (_ALL, slug(self.name), str(self.version))
-        return _open_below(self.root, parts)
+        parts = (ALL, slug(self.name), str(self.version))
+        return open_below(self.root, parts)
 
     def _gone(self) -> ModelNotFoundError:
         return ModelNotFoundError(f"model {self.id} was deleted from {self.root}")
@@ -258,7 +241,7 @@ class Model:
             folder = self._open()
         except FileNotFoundError:
             raise self._gone() from None
-        file = folder.reopen(_LOCK)
+        file = folder.reopen(LOCK)
         try:
             import fcntl
 
@@ -274,7 +257,7 @@ class Model:
             if now is None:
                 raise self._gone()
             now = replace(now, **change(now))
-            _write(now, folder)
+            write_model(now, folder)
         for attribute in fields(self):
             setattr(self, attribute.name, getattr(now, attribute.name))
 
@@ -286,7 +269,7 @@ class Model:
             temporary = target.with_name(f".{target.name[:50]}.{serial}.tmp")
             try:
                 with open(temporary, "xb") as copy:
-                    told = _copy(source, copy)
+                    told = copy_blocks(source, copy)
                 if told != (file.size, file.sha256):
                     raise MlogError(
                         f"{file.path} of model {self.id} is not what was registered; "
@@ -298,242 +281,15 @@ class Model:
 
     def _source(self, name: str) -> BinaryIO:
         try:
-            return _open_file(self._open(), name)
+            return open_file(self._open(), name)
         except FileNotFoundError:
-            if not os.path.exists(self._folder / _FACTS):
+            if not os.path.exists(self._folder / FACTS):
                 raise self._gone() from None
             text = f"{name} of model {self.id} is missing in {self._folder}"
             raise MlogError(text) from None
 
 
-# --- registering ---------------------------------------------------------------------
-
-
-def register(
-    root: str | os.PathLike[str],
-    name: str,
-    files: str | os.PathLike[str] | Mapping[str, Opener | str | os.PathLike[str]],
-    *,
-    tags: Mapping[str, Any] | None = None,
-    properties: Mapping[str, Any] | None = None,
-    description: str | None = None,
-    framework: str | None = None,
-    framework_version: str | None = None,
-    run_id: str | None = None,
-    run_path: str | os.PathLike[str] | None = None,
-    access: Access | None = None,
-    clean: Callable[[Any], Any] | None = None,
-) -> Model:
-    """Copy files into the registry as the next version of a model.
-
-    Returns when everything is on the disk. After an error there is no new version.
-
-    Args:
-        root: Folder of the registry, and of the runs; made where missing.
-        name: Of the model, any text of at most 255 characters.
-        files: A file, a folder (links in it to files are followed, others left out), or
-            names with `/` between the levels, each with its path or what opens it.
-        tags: Texts that may change; values become strings.
-        properties: Texts that are set once; values become strings.
-        description: A word on it.
-        framework: What it was made with.
-        framework_version: Of that.
-        run_id: Run it comes from.
-        run_path: Folder of that run.
-        access: Mode of what is made; by default the root's.
-        clean: Makes texts free of secrets. By default as for any run.
-
-    Raises:
-        ValueError, TypeError: The name is none, or there are no files.
-        UnsafePathError: A file's name leads out, or a link is in the way.
-        OSError: A file cannot be read or written.
-    """
-    root = Path(os.path.abspath(root))
-    _check_name(name)
-    sources = _sources(files, root)
-    facts: dict[str, Any] = {
-        "tags": _texts("tags", tags),
-        "properties": _texts("properties", properties),
-        "description": _text(description),
-        "framework": _text(framework),
-        "framework_version": _text(framework_version),
-    }
-    facts = _cleaned(facts, clean)
-    access = access or access_for(root, "private")
-    folder = _claim(Folder.open_below(root, (_ALL, slug(name)), access))
-    try:
-        below = folder.child(_FILES)
-        copied = tuple(_copy_in(below, name, take) for name, take in sources.items())
-        model = Model(
-            root=root,
-            name=name,
-            version=int(folder.path.name),
-            path=folder.path.joinpath(_FILES, *_top(sources)),
-            created_time=stamp(time.time_ns() // 1_000),
-            run_id=run_id,
-            run_path=None if run_path is None else Path(os.path.abspath(run_path)),
-            files=copied,
-            **facts,
-        )
-        _write(model, folder)
-    except BaseException:
-        _clear(folder)
-        raise
-    return model
-
-
-def _check_name(name: object) -> None:
-    if not isinstance(name, str):
-        raise TypeError(f"a model's name must be text, got {name!r}")
-    if not name.strip() or len(name) > _MAX_NAME or "\0" in name:
-        text = (
-            f"a model's name must have 1 to {_MAX_NAME} characters, got {name[:300]!r}"
-        )
-        raise ValueError(text)
-    _check_unicode(name)
-
-
-def _check_unicode(name: str) -> None:
-    if clean_text(name) != name:
-        raise ValueError(f"{name!r} is no Unicode text; rename it")
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else safe_str(value)
-
-
-def _texts(what: str, given: Mapping[str, Any] | None) -> dict[str, str]:
-    if given is None:
-        return {}
-    if not isinstance(given, Mapping):
-        raise TypeError(f"{what} must be a mapping, got {type(given).__name__}")
-    return {safe_str(key): safe_str(value) for key, value in given.items()}
-
-
-def _cleaned(
-    facts: Mapping[str, Any], clean: Callable[[Any], Any] | None = None
-) -> dict[str, Any]:
-    """Return facts as they may be written: JSON-ready and without secrets."""
-    if clean is not None:
-        return dict(clean(dict(facts)))
-    redactor = make_redactor(True)
-    assert redactor is not None
-    return dict(redactor.fields(to_json(dict(facts))))
-
-
-def _sources(files: Any, root: Path) -> dict[str, Opener]:
-    """Return what opens each file of the new version, by its name there."""
-    if isinstance(files, str | os.PathLike):
-        found = _files_of(Path(os.path.abspath(files)), root)
-    elif isinstance(files, Mapping):
-        found = {name: _opener(source) for name, source in files.items()}
-    else:
-        kind = type(files).__name__
-        raise TypeError(f"files must be a path or a mapping of them, got {kind}")
-    if not found:
-        raise ValueError(f"{files!r} has no files; a model needs one at least")
-    for name in found:
-        parts = _parts(name)
-        if any("/".join(parts[:n]) in found for n in range(1, len(parts))):
-            raise ValueError(f"{name!r} lies below another file of the model")
-    return found
-
-
-def _files_of(path: Path, root: Path) -> dict[str, Opener]:
-    if not os.path.isdir(path):
-        os.stat(path)  # raises for what is not there
-        return {path.name: _opener(path)}
-    found = {}
-    for folder, below, names in os.walk(path):
-        below[:] = sorted(n for n in below if not _same(os.path.join(folder, n), root))
-        inside = Path(folder).relative_to(path)
-        for name in sorted(names):
-            file = Path(folder, name)
-            if file.is_file():
-                found[Path(path.name or "model", inside, name).as_posix()] = file
-    return {name: _opener(file) for name, file in found.items()}
-
-
-def _same(path: str, other: Path) -> bool:
-    return os.path.exists(other) and os.path.samefile(path, other)
-
-
-def _opener(source: Any) -> Opener:
-    if isinstance(source, str | os.PathLike):
-        return lambda: open(source, "rb")
-    if callable(source):
-        return source  # type: ignore[no-any-return]
-    kind = type(source).__name__
-    raise TypeError(f"a file must be a path or a function that opens one, got {kind}")
-
-
-def _parts(name: str) -> list[str]:
-    """Take a file's name in a model apart; it cannot lead out of the folder."""
-    parts = name.split("/") if isinstance(name, str) else [""]
-    if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
-        text = f"{name!r} is no name of a file in a model; 'weights/layer-1.bin' is one"
-        raise UnsafePathError(text)
-    _check_unicode(name)
-    return parts
-
-
-def _top(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the one file or folder that holds all files; () if there is none."""
-    first = {_parts(name)[0] for name in names}
-    return tuple(first) if len(first) == 1 else ()
-
-
-def _claim(model: Folder) -> Folder:
-    """Make the folder of the next version, which no other process gets."""
-    version = max(_versions(model), default=0) + 1
-    while True:
-        folder = model.child(str(version))
-        try:
-            folder.create(_LOCK)
-        except FileExistsError:
-            version += 1
-        else:
-            return folder
-
-
-def _versions(model: Folder) -> list[int]:
-    """Return the numbers that were given, also those of no whole version."""
-    return [int(name) for name in model.names() if _VERSION.fullmatch(name)]
-
-
-def _copy_in(folder: Folder, name: str, take: Opener) -> ModelFile:
-    *parents, last = _parts(name)
-    for part in parents:
-        folder = folder.child(part)
-    with take() as source:
-        told = folder.place(last, lambda file: _copy(source, file), sync=True)
-    return ModelFile(name, *told)
-
-
-def _copy(source: BinaryIO, target: BinaryIO) -> tuple[int, str]:
-    """Copy a file block by block; return its size and SHA-256."""
-    import hashlib  # only here: it loads slowly
-
-    size, digest = 0, hashlib.sha256()
-    while block := source.read(_BLOCK):
-        target.write(block)
-        digest.update(block)
-        size += len(block)
-    return size, digest.hexdigest()
-
-
-def _clear(folder: Folder) -> None:
-    """Remove the files of a version that was not finished; its number stays taken."""
-    import shutil
-
-    try:
-        if folder.status(_FILES) is not None:
-            shutil.rmtree(folder.child(_FILES, create=False).path, ignore_errors=True)
-    except (OSError, UnsafePathError):  # the first error is the one to tell
-        return
-
-
-# --- reading -------------------------------------------------------------------------
+# --- finding -------------------------------------------------------------------------
 
 
 def models(
@@ -606,7 +362,7 @@ def _root(dir: str | os.PathLike[str] | None) -> Path:
 
 def _number(version: int | str) -> int:
     text = str(version)
-    if isinstance(version, bool) or _VERSION.fullmatch(text) is None:
+    if isinstance(version, bool) or NUMBER.fullmatch(text) is None:
         raise ValueError(f"version must be an integer >= 1, got {version!r}")
     return int(text)
 
@@ -638,7 +394,7 @@ def _has(texts: Mapping[str, str], wanted: Wanted | None) -> bool:
 def _all(root: Path, name: str | None) -> Iterator[Model]:
     """Yield all whole versions, of one name or of all; of a name the highest first."""
     try:
-        registry = _open_below(root, (_ALL,))
+        registry = open_below(root, (ALL,))
         folders = registry.names() if name is None else [slug(name)]
     except FileNotFoundError:
         return
@@ -651,7 +407,7 @@ def _all(root: Path, name: str | None) -> Iterator[Model]:
 def _versions_of(root: Path, registry: Folder, name: str) -> Iterator[Model]:
     try:
         folder = registry.child(name, create=False)
-        versions = sorted(_versions(folder), reverse=True)
+        versions = sorted(numbers_in(folder), reverse=True)
     except (OSError, UnsafePathError):  # nothing of the registry's
         return
     for version in versions:
@@ -665,21 +421,13 @@ def _versions_of(root: Path, registry: Folder, name: str) -> Iterator[Model]:
             yield model
 
 
-def _open_below(root: Path, parts: Iterable[str]) -> Folder:
-    return Folder.open_below(root, parts, access_for(root, "private"), create=False)
-
-
-def _open_file(version: Folder, name: str) -> BinaryIO:
-    *parents, last = (_FILES, *_parts(name))
-    for part in parents:
-        version = version.child(part, create=False)
-    return version.open(last)
+# --- model.json ----------------------------------------------------------------------
 
 
 def _read(root: Path, folder: Folder) -> Model | None:
     """Return the model in the folder of a version; None where it is not whole."""
     try:
-        with folder.open(_FACTS) as file:
+        with folder.open(FACTS) as file:
             said = orjson.loads(file.read())
     except FileNotFoundError:
         return None
@@ -689,7 +437,7 @@ def _read(root: Path, folder: Folder) -> Model | None:
         root=root,
         name=said["name"],
         version=int(folder.path.name),
-        path=folder.path.joinpath(_FILES, *_top(file.path for file in copied)),
+        path=folder.path.joinpath(FILES, *top_of(file.path for file in copied)),
         created_time=said["created_time"],
         tags=dict(said["tags"]),
         properties=dict(said["properties"]),
@@ -702,7 +450,7 @@ def _read(root: Path, folder: Folder) -> Model | None:
     )
 
 
-def _write(model: Model, folder: Folder) -> None:
+def write_model(model: Model, folder: Folder) -> None:
     """Put the facts of a model in place, which makes it one."""
     facts = {
         "format": _FORMAT,
@@ -722,7 +470,7 @@ def _write(model: Model, folder: Folder) -> None:
         ],
     }
     data = orjson.dumps(facts, option=orjson.OPT_INDENT_2)
-    folder.place(_FACTS, lambda file: file.write(data), sync=True)
+    folder.place(FACTS, lambda file: file.write(data), sync=True)
 
 
 def _below(path: Path | None, root: Path) -> str | None:
