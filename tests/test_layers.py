@@ -63,7 +63,15 @@ WRITE_SIDE = {
 }
 
 CORE = {
-    *("click", "httpx", "orjson", "pathspec", "platformdirs", "pythonjsonlogger", "rich")
+    *(
+        "click",
+        "httpx",
+        "orjson",
+        "pathspec",
+        "platformdirs",
+        "pythonjsonlogger",
+        "rich",
+    )
 }
 
 

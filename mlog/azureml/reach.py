@@ -1,10 +1,11 @@
 """Which parts of the SDK a machine alone cannot do, and what to use instead."""
 
-from typing import NoReturn
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from mlog.azureml.exceptions import UserErrorException
 
-__all__ = ["instead", "needs_azure"]
+__all__ = ["NotLocalError", "Partly", "instead", "needs_azure"]
 
 _SCRIPTS = "run scripts with ScriptRunConfig and experiment.submit"
 _SWEEP = "loop over the values with run.child_run, or wait for `mlog sweep`"
@@ -54,6 +55,29 @@ def instead(name: str) -> str | None:
         if found := _OUT_OF_REACH.get(".".join(parts[:end])):
             return found
     return None
+
+
+class NotLocalError(UserErrorException, AttributeError):
+    """A part that only a cloud had was asked for; `hasattr` says that it is not there."""
+
+
+class Partly:
+    """Base of a class of which the SDK had more: the rest says what to use instead."""
+
+    _beyond: ClassVar[Mapping[str, str]] = {}
+    """Names of what is out of reach, and the advice for it."""
+
+    if not TYPE_CHECKING:  # else every attribute would seem to be there
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise: with the advice, where the SDK had something of this name."""
+            kind = type(self).__name__
+            advice = type(self)._beyond.get(name)
+            if advice is None:
+                raise AttributeError(f"{kind!r} object has no attribute {name!r}")
+            raise NotLocalError(
+                f"{kind}.{name} needs Azure and is not there locally; {advice}"
+            )
 
 
 def needs_azure(what: str, advice: str) -> NoReturn:

@@ -103,6 +103,7 @@ class _Supervisor:
         self._run = run
         self._recorder = recorder
         self._stopped = stopped
+        self._notes: list[str] = []
 
     def begin(self) -> None:
         """Say what is to be run."""
@@ -121,7 +122,7 @@ class _Supervisor:
         is_empty = not os.listdir(order.source)  # enough for a command
         if order.in_place:
             if not is_empty:
-                self._run.take_snapshot(order.source)
+                self._keep_source()
             return None
         access = self._recorder.writer.folder.access
         work = Folder.open_below(Path(order.root), (*_WORK, self.path.name), access)
@@ -136,6 +137,16 @@ class _Supervisor:
             raise
         return work
 
+    def _keep_source(self) -> None:
+        """Take a snapshot of a folder that is used in place.
+
+        The script runs without one, too: in a folder of data, say, or of outputs only.
+        """
+        try:
+            self._run.take_snapshot(self._order.source)
+        except (MlogError, OSError) as exc:
+            self._notes.append(f"no snapshot was taken: {exc}")
+
     def execute(self, cwd: Path) -> None:
         """Run the script in a folder, and end the run as it ended."""
         if self._is_cancelled():
@@ -143,6 +154,8 @@ class _Supervisor:
             return
         order = self._order
         output = Output(self._recorder)
+        for text in self._notes:
+            output.note(text)
         child = Child(order.line, cwd=cwd, env=self._environment())
         started = time.time()
         self._status("Running", pid=child.pid)

@@ -160,7 +160,7 @@ def begin(
         said=said,
     )
     run.outputs, run._cwd = folders, _cwd()
-    run._parent = _parent_object(parent, None)
+    run._parent = _parent_object(parent, outer)
     facts = _facts(run, redactor, target) | _options(level, redactor)
     run.begin(facts, announce=who.main)
     if not who.main:
@@ -272,10 +272,11 @@ def _parent_path(
 
 
 def _parent_object(parent: object, outer: context.Receiver | None) -> RunCore | None:
-    """Return the object of the parent, where this process has one."""
-    if isinstance(parent, RunCore):
-        return parent
-    return runs_here.get(outer) if outer is not None else None
+    """Return a parent that is given as an object, or is off: no path leads to it."""
+    if parent is not None:
+        return parent if isinstance(parent, RunCore) else None
+    run = runs_here.get(outer) if outer is not None else None
+    return run if run is not None and run.is_off else None
 
 
 def _interval(value: float | str | None) -> float | str | None:

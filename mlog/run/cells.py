@@ -7,6 +7,7 @@ Source: Jupyter, "Messaging in Jupyter", cell ids in the metadata of requests; I
 names compiled cells by a hash of their code.
 """
 
+import contextlib
 import os
 import sys
 from typing import Any, NamedTuple, Protocol
@@ -58,10 +59,12 @@ def close_rerun() -> None:
     if cell is None:
         return
     for begun, run in list(_begun):
-        if run.status != "Running":
+        is_rerun = begun.id == cell.id and begun.execution != cell.execution
+        if run.status == "Running" and not is_rerun:
+            continue
+        with contextlib.suppress(ValueError):  # another thread was faster
             _begun.remove((begun, run))
-        elif begun.id == cell.id and begun.execution != cell.execution:
-            _begun.remove((begun, run))
+        if run.status == "Running":
             run.end("Completed")
             say(f"mlog: run {run.id[-6:]} ended, as its cell was executed again")
 

@@ -49,6 +49,9 @@ class _Exiting:
 _CHILD_MAINS = ("multiprocessing.popen_fork", "multiprocessing.forkserver")
 _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
+_lock = threading.RLock()
+"""Held while a run is added or forgotten: the first and the last change the hooks."""
+
 _open: list[Endable] = []
 _uncaught: BaseException | None = None
 _exiting: object = None
@@ -62,22 +65,24 @@ _multiprocessing_hook: "_Hook | None" = None
 def hold(run: Endable) -> None:
     """End `run` with the process, with the status the process ends with."""
     global _uncaught, _exiting
-    if not _open:
-        _uncaught = _exiting = None
-        _install()
-    _take_term()
-    _open.append(run)
+    with _lock:
+        if not _open:
+            _uncaught = _exiting = None
+            _install()
+        _take_term()
+        _open.append(run)
     _hook_multiprocessing()
 
 
 def release(run: Endable) -> None:
     """Forget a run that has ended; put everything back with the last one."""
-    with contextlib.suppress(ValueError):
-        _open.remove(run)
-    if not _open:
-        _remove()
-        if _term_waits:
-            _die(signal.SIGTERM)
+    with _lock:
+        with contextlib.suppress(ValueError):
+            _open.remove(run)
+        if not _open:
+            _remove()
+    if not _open and _term_waits:
+        _die(signal.SIGTERM)
 
 
 def _install() -> None:
@@ -246,7 +251,8 @@ def _end_with_child(_: object = None) -> None:
 
 def _after_fork_in_child() -> None:
     """A forked child is not ended by what its parent was about to do."""
-    global _uncaught, _exiting, _term_waits
+    global _lock, _uncaught, _exiting, _term_waits
+    _lock = threading.RLock()
     _uncaught = _exiting = None
     _term_waits = False
 

@@ -51,6 +51,8 @@ class Keeper:
             self._kept.remove(kept)
         if not self._kept:
             self.stop()
+            if self._kept:  # another thread has added something just now
+                self.ensure()
 
     def ensure(self) -> None:
         """Start the thread where it does not run.

@@ -156,10 +156,7 @@ class LifeMethods(FileMethods, FactMethods):
         recorder = self._recorder
         try:
             if recorder is not None:
-                self._before_end(at_exit)
-                if self._status != "Completed" and not at_exit:
-                    recorder.writer.start()  # said by the program: not to be lost
-                self._write_end(recorder, error)
+                self._conclude(recorder, error, at_exit)
         except Exception as exc:  # whatever the disk does, the program goes on
             warn_once("end", f"the end of run {self.id} was not recorded: {exc!r}")
         finally:
@@ -256,7 +253,7 @@ class LifeMethods(FileMethods, FactMethods):
             _set_env("MLOG_RUN", self._env_before)
         ranked = any(run.rank is not None for run in _exported)
         if not ranked and os.environ.get("_MLOG_RANK_PID") == str(os.getpid()):
-            del os.environ["_MLOG_RANK_PID"]
+            os.environ.pop("_MLOG_RANK_PID", None)
 
     @property
     def env_value(self) -> str:
@@ -282,6 +279,19 @@ class LifeMethods(FileMethods, FactMethods):
         """Nothing to do around a fork; see `Writer.park`."""
 
     # --- ending --------------------------------------------------------------------
+
+    def _conclude(self, recorder: Recorder, error: object, at_exit: bool) -> None:
+        """Write the end, whatever becomes of what is to be done before it."""
+        try:
+            self._before_end(at_exit)
+        except BaseException as exc:
+            if self._status == "Completed" and not isinstance(exc, Exception):
+                self._status, error = "Canceled", exc  # Ctrl-C while files are stored
+            raise
+        finally:
+            if self._status != "Completed" and not at_exit:
+                recorder.writer.start()  # said by the program: not to be lost
+            self._write_end(recorder, error)
 
     def _before_end(self, at_exit: bool) -> None:
         """Do what has to be done while the run still takes entries."""
@@ -436,7 +446,7 @@ if hasattr(os, "register_at_fork"):
 
 def _set_env(name: str, value: str | None) -> None:
     if value is None:
-        del os.environ[name]
+        os.environ.pop(name, None)  # another thread may have been faster
     else:
         os.environ[name] = value
 

@@ -304,7 +304,7 @@ def items_of(value: Any) -> list[Any]:
         return _sorted(value)
     read = getattr(value, "to_list", None)
     if callable(read) and not isinstance(value, type):
-        return list(read())
+        return _without_nan_texts(value, list(read()))
     if not isinstance(value, type) and shape_of(value) is not None:
         return _items_of_array(value)
     try:
@@ -314,6 +314,17 @@ def items_of(value: Any) -> list[Any]:
             f"expected a list or another iterable, got {describe(value)[:100]} "
             f"({class_name(value)})"
         ) from exc
+
+
+def _without_nan_texts(series: Any, items: list[Any]) -> list[Any]:
+    """Put None where pandas has NaN for a text that is missing."""
+    if getattr(getattr(series, "dtype", None), "kind", None) != "O":
+        return items
+    missing = [isinstance(item, float) and item != item for item in items]
+    others = {type(i) for i, gone in zip(items, missing, strict=True) if not gone}
+    if str not in others or not others <= {str, type(None)}:
+        return items
+    return [None if gone else i for i, gone in zip(items, missing, strict=True)]
 
 
 def _sorted(value: Set[Any]) -> list[Any]:
@@ -414,7 +425,8 @@ def _pandas_pairs(frame: Any) -> Iterator[tuple[Any, list[Any]]]:
             items = index.get_level_values(level).tolist()
             yield (default if name is None else name), items
     for place, name in enumerate(frame.columns):  # a name may come twice
-        yield name, frame.iloc[:, place].tolist()
+        column = frame.iloc[:, place]
+        yield name, _without_nan_texts(column, column.tolist())
 
 
 def _record_pairs(value: Any) -> Iterable[tuple[Any, list[Any]]]:

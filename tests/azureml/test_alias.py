@@ -93,6 +93,25 @@ def test_what_is_out_of_reach_names_the_local_way(name: str, advice: str) -> Non
     assert isinstance(caught.value, ModuleNotFoundError)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from azureml.telemetry import set_diagnostics_collection as name; name(True)",
+        "from azureml.core.resource_configuration import ResourceConfiguration as name;"
+        "name(cpu=1, memory_in_gb=0.5)",
+        "from azureml.core.container_registry import ContainerRegistry as name;"
+        "name().address = 'x'",
+        "from azureml.core import ContainerRegistry",
+        "from azureml.data import DataType; DataType.to_datetime()",
+        "from azureml.core.authentication import AzureMLTokenAuthentication",
+    ],
+)
+@pytest.mark.usefixtures("azureml")
+def test_what_scripts_import_by_habit_is_there(line: str) -> None:
+    """Nothing comes of it, but the script goes on."""
+    exec(line)
+
+
 @pytest.mark.usefixtures("azureml")
 def test_classes_out_of_reach_name_the_local_way() -> None:
     with pytest.raises(ImportError, match="server of your own"):

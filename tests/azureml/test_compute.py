@@ -1,6 +1,7 @@
 """Any compute target is this machine, and says so once."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,6 +95,18 @@ def test_a_wrong_file_is_named(workspace: Workspace, run_dir: Path, text: str) -
     (run_dir / "compute.toml").write_text(text)
     with pytest.raises(ComputeTargetException, match=r"compute\.toml"):
         ComputeTarget(workspace, "gpu")
+
+
+def test_a_cluster_shows_what_it_was_created_with(workspace: Workspace) -> None:
+    config = AmlCompute.provisioning_configuration(
+        "STANDARD_D2_V2", vm_priority="lowpriority", min_nodes=1, max_nodes=4
+    )
+    cluster: Any = ComputeTarget.create(workspace, "cpu", config)
+    assert cluster.vm_priority == "lowpriority"
+    assert cluster.scale_settings.minimum_node_count == 1
+    assert cluster.scale_settings.maximum_node_count == 4
+    assert cluster.status.current_node_count == 1
+    assert list(cluster.get_active_runs()) == []
 
 
 def test_there_is_nothing_to_log_in_to(workspace: Workspace) -> None:

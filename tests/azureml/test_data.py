@@ -174,6 +174,54 @@ def test_a_table_is_read_by_pandas(workspace: Workspace) -> None:
     assert registered.to_pandas_dataframe().equals(frame)
 
 
+@needs_pandas
+def test_steps_are_taken_in_the_order_they_are_asked_for() -> None:
+    """As in the SDK, where each gives a data set of its own."""
+    Path("data/n.csv").write_text("a,b,c\n" + "".join(f"{n},0,0\n" for n in range(9)))
+    table = Dataset.Tabular.from_delimited_files("data/n.csv")
+    for made, expected in (
+        (table.take(5).skip(2), [2, 3, 4]),
+        (table.skip(2).take(5), [2, 3, 4, 5, 6]),
+        (table.take(3).take(8), [0, 1, 2]),
+        (table.skip(1).skip(7), [8]),
+    ):
+        assert made.to_pandas_dataframe().a.tolist() == expected
+    assert list(table.drop_columns("b").drop_columns("c").to_pandas_dataframe()) == [
+        "a"
+    ]
+    assert list(table.keep_columns(["c", "a"]).to_pandas_dataframe()) == ["c", "a"]
+
+
+@needs_pandas
+def test_a_split_loses_nothing(workspace: Workspace) -> None:
+    """Also after the parts are registered and found again."""
+    Path("data/n.csv").write_text("a\n" + "".join(f"{n}\n" for n in range(200)))
+    table = Dataset.Tabular.from_delimited_files("data/n.csv").skip(100)
+    parts = table.random_split(0.8, seed=7)
+    parts[0].register(workspace, "train")
+    assert parts[0].register(workspace, "train").version == 1
+    rows = [part.to_pandas_dataframe().a.tolist() for part in parts]
+    assert sorted(rows[0] + rows[1]) == list(range(100, 200))
+    assert 60 < len(rows[0]) < 95
+    found = Dataset.get_by_name(workspace, "train")
+    assert isinstance(found, TabularDataset)
+    assert found.to_pandas_dataframe().a.tolist() == rows[0]
+    first, second = table.random_split(0.5)
+    both = [len(part.to_pandas_dataframe()) for part in (first, second)]
+    assert sum(both) == 100
+    with pytest.raises(UserErrorException, match=r"in \[0, 1\], got 80"):
+        table.take_sample(80)
+
+
+def test_files_are_split_too() -> None:
+    some = Dataset.File.from_files("data/**/*")
+    parts = some.random_split(0.5, seed=1)
+    paths = [path for part in parts for path in part.to_path()]
+    assert sorted(paths) == sorted(some.to_path())
+    assert some.take_sample(1.0).to_path() == some.to_path()
+    assert some.take_sample(0).to_path() == []
+
+
 def test_without_pandas_a_table_says_what_is_missing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mlog.azureml.core import Model, Workspace
+from mlog.azureml.core import Model, Run, Workspace
 from mlog.azureml.exceptions import (
     ModelNotFoundException,
     ModelPathNotFoundException,
@@ -89,6 +89,29 @@ def test_a_model_may_be_changed_and_deleted(workspace: Workspace, model: Model) 
     assert found.properties == {"a": "b", "c": "d"}
     model.delete()
     assert Model(workspace, "m").version == 1
+
+
+def test_a_model_that_is_not_there_has_the_code_it_had(workspace: Workspace) -> None:
+    """Scripts that register a first model look for it."""
+    for call in (
+        lambda: Model(workspace, "x"),
+        lambda: Model.get_model_path("x", _workspace=workspace),
+    ):
+        with pytest.raises(WebserviceException) as caught:
+            call()
+        assert "ModelNotFound" in caught.value.message
+
+
+def test_a_model_names_the_experiment_of_its_run(
+    workspace: Workspace, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.upload_file("m.txt", b"m")
+    made = run.register_model("from run", "m.txt")
+    assert made.experiment_name == run.experiment.name
+    made.print_configuration()
+    assert f"runId: {run.id}" in capsys.readouterr().out
+    Path("m.txt").write_text("m")
+    assert Model.register(workspace, "m.txt", "from file").experiment_name is None
 
 
 def test_some_files_of_a_folder_are_a_model(workspace: Workspace) -> None:

@@ -19,6 +19,7 @@ from mlog.azureml.core import (
     Workspace,
 )
 from mlog.azureml.core.runconfig import (
+    DataReferenceConfiguration,
     DockerConfiguration,
     MpiConfiguration,
     PyTorchConfiguration,
@@ -330,6 +331,29 @@ def test_a_script_may_begin_further_runs(
     assert found == [{"loss": 1}, {"loss": 2}, {"loss": 3}]
     assert {each.get_status() for each in (child, other, run)} == {"Completed"}
     assert other.parent is None
+
+
+def test_details_name_the_compute_target(
+    experiment: Experiment, script: Script
+) -> None:
+    run = experiment.submit(script("", compute_target="cpu"))
+    assert run.wait_for_completion()["target"] == "cpu"
+    assert experiment.start_logging().get_details()["target"] == "local"
+
+
+def test_a_script_finds_referenced_data(experiment: Experiment, script: Script) -> None:
+    """By the variables that notebooks for remote runs told it to read."""
+    store = experiment.workspace.get_default_datastore()
+    code = "import os; print(*(os.environ[f'AZUREML_DATAREFERENCE_{k}'] for k in 'ab'))"
+    config = script(code)
+    config.run_config.data_references = {
+        "a": DataReferenceConfiguration(store.name, "download", "in"),
+        "b": store.path("out", data_reference_name="b").as_upload().to_config(),
+    }
+    run = experiment.submit(config)
+    run.wait_for_completion()
+    (text,) = run.get_details_with_logs()["logFiles"].values()
+    assert text.split() == [str(store.root / "in"), str(store.root / "out")]
 
 
 def test_cancelling_ends_the_script(experiment: Experiment, script: Script) -> None:

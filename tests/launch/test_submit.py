@@ -116,7 +116,11 @@ def test_a_script_that_fails_makes_the_run_fail(finished: Finished) -> None:
 
 @pytest.mark.parametrize(
     ("call", "status"),
-    [("fail('too bad')", "Failed"), ("cancel()", "Canceled"), ("complete()", "Completed")],
+    [
+        ("fail('too bad')", "Failed"),
+        ("cancel()", "Canceled"),
+        ("complete()", "Completed"),
+    ],
 )
 def test_what_the_script_says_of_its_run_counts(
     finished: Finished, call: str, status: str
@@ -187,6 +191,20 @@ def test_a_script_may_run_in_place(finished: Finished, source: Path) -> None:
     folder = finished("import os; print(os.getcwd())", config={"in_place": True})
     assert printed(folder) == [str(source)]
     assert source.is_dir()
+
+
+def test_in_place_a_folder_that_is_too_big_is_no_obstacle(
+    finished: Finished, source: Path
+) -> None:
+    """Only a copy has to be made; a command runs wherever it is given."""
+    with (source / "big.bin").open("wb") as file:
+        file.truncate(400 << 20)
+    folder = finished("print('ran')", config={"in_place": True})
+    assert printed(folder) == ["ran"]
+    assert events(folder, "run.snapshot") == []
+    (note,) = printed(folder, "mlog.launch")
+    assert note.startswith("no snapshot was taken: ")
+    assert "big.bin (400.0 MiB)" in note
 
 
 def test_outputs_and_logs_are_kept(finished: Finished) -> None:

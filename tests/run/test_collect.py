@@ -1,6 +1,7 @@
 """What is in `./outputs` and `./logs` at the end of a run belongs to the run."""
 
 import os
+import sys
 import warnings
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from mlog.errors import MlogWarning
 from mlog.run.artifacts import ArtifactStore, Stored
 from mlog.run.collect import collect, files_below, folders_of
+from tests.helpers import REPO, run_python
 
 
 @pytest.fixture

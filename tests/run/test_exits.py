@@ -450,3 +450,30 @@ def test_a_script_that_fails_before_its_prompt_has_failed(
     assert "boom" in done.stderr
     assert len(entries(folder, "metrics")) == 1
     assert ends(folder)[0]["status"] == "Failed"
+
+
+def test_threads_that_start_and_end_runs_leave_the_hooks_as_they_were() -> None:
+    """A hook that remembered itself as the one before would call itself for ever."""
+    code = """
+import sys, threading
+from mlog.run import exits
+class Run:
+    def end(self, status, error=None, *, at_exit=False): pass
+    def interrupted(self): pass
+before = (sys.excepthook, sys.exit)
+def work():
+    for _ in range(2_000):
+        run = Run()
+        exits.hold(run)
+        exits.release(run)
+sys.setswitchinterval(1e-6)
+threads = [threading.Thread(target=work) for _ in range(6)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert (sys.excepthook, sys.exit) == before
+sys.exit(3)
+"""
+    done = run_python(code, env=ENV)
+    assert (done.returncode, done.stderr) == (3, "")

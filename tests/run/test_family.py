@@ -1,6 +1,13 @@
 """Children, parents and handles on runs of others."""
 
+import copy
 import logging
+import os
+import pickle
+import shutil
+import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -134,9 +141,7 @@ def test_children_are_begun_by_several_threads_at_once() -> None:
     sys.setswitchinterval(1e-5)
     try:
         with mlog.start_run("e") as parent:
-            threads = [
-                threading.Thread(target=begin, args=(parent,)) for _ in range(6)
-            ]
+            threads = [threading.Thread(target=begin, args=(parent,)) for _ in range(6)]
             for thread in threads:
                 thread.start()
             for thread in threads:
@@ -178,9 +183,10 @@ def test_a_child_of_a_run_that_is_off_changes_nothing() -> None:
     assert [e["msg"] for e in entries(folder(real), "logs")] == ["to the real one"]
 
 
-def test_a_run_that_is_off_is_the_parent_of_one_in_its_block() -> None:
+@pytest.mark.parametrize("disabled", [False, True])
+def test_a_run_that_is_off_is_the_parent_of_one_in_its_block(disabled: bool) -> None:
     with mlog.start_run("e", disabled=True) as off:
-        with mlog.start_run("e", disabled=True) as inner:
+        with mlog.start_run("e", disabled=disabled) as inner:
             assert inner.parent is off
 
 

@@ -366,3 +366,20 @@ class TestOff:
         ):
             with pytest.raises(MlogError, match="is off"):
                 call()
+
+
+def test_names_may_be_paths(run: FileRun) -> None:
+    """As everywhere in the standard library."""
+    plant(Path(), "x")
+    run.upload_file(Path("outputs/a"), "x")
+    run.upload_files([Path("outputs/b")], [Path("x")])
+    run.upload_folder(Path("outputs/all"), Path())
+    assert run.get_file_names() == ["outputs/a", "outputs/all/x", "outputs/b"]
+    run.download_file(Path("outputs/a"))
+    run.download_files(Path("outputs"), "got")
+    assert (Path("a").is_file(), Path("got/outputs/b").is_file()) == (True, True)
+
+
+def test_a_single_path_is_no_list_of_names(run: FileRun) -> None:
+    with pytest.raises(TypeError, match="must be lists"):
+        run.upload_files(Path("a"), ["x"])  # type: ignore[arg-type]

@@ -1,6 +1,8 @@
 """Writing into a run that somebody else began."""
 
 import os
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import mlog
 from mlog.errors import MlogError, UnsafePathError
 from mlog.layout import parse_segment
 from mlog.run.joining import end_visits, open_run_folder, visiting
-from tests.helpers import entries, read_run
+from tests.helpers import REPO, entries, lost, read_run, run_python
 
 
 def folder(run: mlog.Run) -> Path:

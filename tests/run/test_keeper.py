@@ -234,3 +234,21 @@ last = Last()
     (found,) = read_run(tmp_path / "e" / "r").values()
     texts = [e["msg"] for e in found if "msg" in e]
     assert texts == ["exit handler", "destructor"]
+
+
+def test_what_is_added_while_the_thread_ends_is_kept(keeper: Keeper) -> None:
+    """One run ends in a thread while another begins: that one is not forgotten."""
+    first, second = FakeKept(), FakeKept()
+
+    class Slow(Keeper):
+        def stop(self) -> None:
+            self.watch(second)
+            self.ensure()  # the thread is there still
+            super().stop()
+
+    slow = Slow(tick=0.001)
+    slow.watch(first)
+    slow.ensure()
+    slow.unwatch(first)
+    second.wait()
+    Keeper.stop(slow)

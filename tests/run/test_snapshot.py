@@ -1,5 +1,6 @@
 """Snapshots: what a folder of sources was, without secrets and what is no source."""
 
+import errno
 import os
 import stat
 import subprocess
@@ -350,6 +351,19 @@ class TestFile:
         run.replace("snapshot.zip", b"PK half")
         with pytest.raises(MlogError, match="is damaged"):
             open_snapshot(run)
+
+
+def test_a_full_disk_is_an_error_that_says_what_is_missing(
+    source: Path, run: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("mlog.run.snapshot._pack", full)
+    with pytest.raises(OSError, match="no snapshot was stored in") as caught:
+        make_snapshot(source, run)
+    assert caught.value.errno == errno.ENOSPC
+    assert os.listdir(run.path) == []
 
 
 class TestCopy:

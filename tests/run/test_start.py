@@ -1,5 +1,6 @@
 """`start_run`: where a run lies, what it is called, how it begins, nests and resumes."""
 
+import errno
 import json
 import logging
 import os
@@ -7,11 +8,12 @@ import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 import mlog
+from mlog.errors import MlogWarning
 from mlog.layout import is_slug
 from mlog.redaction import Redactor
 from mlog.tap import getLogger
@@ -756,3 +758,36 @@ parent.complete()
     done = run_python(code, env=ENV)
     assert (done.returncode, done.stderr) == (0, "")
     assert "open files: each open run takes some" in done.stdout
+
+
+def test_ctrl_c_while_outputs_are_stored_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: Any, **options: Any) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "outputs").mkdir()
+    (tmp_path / "outputs" / "model").write_text("big")
+    monkeypatch.setattr("mlog.run.artifacts.ArtifactStore.put", interrupted)
+    run, failed = (mlog.start_run("e", outputs=True) for _ in range(2))
+    with pytest.raises(KeyboardInterrupt):
+        failed.fail("too bad")
+    with pytest.raises(KeyboardInterrupt):
+        run.complete()
+    assert mlog.current_run() is None
+    assert [summary(each)["status"] for each in (run, failed)] == ["Canceled", "Failed"]
+    assert lost(folder(run)) == {}
+
+
+def test_a_strict_run_has_an_end_also_where_an_output_cannot_be_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "outputs").mkdir()
+    (tmp_path / "outputs" / "model").write_text("big")
+    monkeypatch.setattr("mlog.run.artifacts.ArtifactStore.put", full_disk)
+    run = mlog.start_run("e", outputs=True, strict=True)
+    with pytest.raises(MlogWarning, match="no space"):
+        run.complete()
+    assert summary(run)["status"] == "Completed"

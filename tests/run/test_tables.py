@@ -439,6 +439,20 @@ def test_pandas_cells_are_exact() -> None:
     assert found["o"] == [0.5, [1, 2]]
 
 
+@pytest.mark.parametrize("dtype", ["str", "string", "object", "category"])
+def test_a_missing_text_of_pandas_is_none(dtype: str) -> None:
+    """It is NaN in columns of text, whose other cells are no numbers."""
+    pd = pytest.importorskip("pandas", reason="DataFrames of the real library")
+    texts = pd.Series(["x", np.nan], dtype=dtype)
+    if dtype == "str":  # a text of its own in pandas 2
+        texts = pd.Series(["x", None])
+    assert values_of(texts) == ["x", None]
+    assert columns_of(pd.DataFrame({"a": texts})) == {"a": ["x", None]}
+    mixed = values_of(pd.Series([1.5, "x", np.nan], dtype="object"))
+    assert mixed[:2] == [1.5, "x"]
+    assert math.isnan(mixed[2])
+
+
 def test_pandas_index_is_kept_where_it_says_something() -> None:
     pd = pytest.importorskip("pandas", reason="DataFrames of the real library")
     frame = pd.DataFrame({"a": [1, 2]})

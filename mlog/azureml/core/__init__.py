@@ -7,6 +7,7 @@ from mlog.azureml.reach import instead
 
 if TYPE_CHECKING:
     from mlog.azureml.core.compute import ComputeTarget
+    from mlog.azureml.core.container_registry import ContainerRegistry
     from mlog.azureml.core.dataset import Dataset
     from mlog.azureml.core.datastore import Datastore
     from mlog.azureml.core.environment import Environment
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "VERSION",
     "ComputeTarget",
+    "ContainerRegistry",
     "DataReference",
     "Dataset",
     "Datastore",
@@ -43,6 +45,7 @@ __version__ = VERSION
 
 _LAZY = {
     "ComputeTarget": "core.compute",
+    "ContainerRegistry": "core.container_registry",
     "DataReference": "data.data_reference",
     "Dataset": "core.dataset",
     "Datastore": "core.datastore",
@@ -58,7 +61,6 @@ _LAZY = {
 }
 
 _OUT_OF_REACH = {
-    "ContainerRegistry": "core.image",
     "Image": "core.image",
     "Keyvault": "core.keyvault",
     "LinkedService": "core.linked_service",

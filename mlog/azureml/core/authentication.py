@@ -12,6 +12,7 @@ __all__ = [
     "AbstractAuthentication",
     "ArmTokenAuthentication",
     "AzureCliAuthentication",
+    "AzureMLTokenAuthentication",
     "InteractiveLoginAuthentication",
     "MsiAuthentication",
     "ServicePrincipalAuthentication",
@@ -68,3 +69,7 @@ class ArmTokenAuthentication(AbstractAuthentication):
 
     def update_auth_token(self, arm_access_token: str) -> None:
         """Forget this one, too."""
+
+
+class AzureMLTokenAuthentication(AbstractAuthentication):
+    """Stands for the login that a submitted script was given."""

@@ -9,16 +9,18 @@ name, and then no line is said:
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from types import SimpleNamespace
+from typing import Any, ClassVar, NoReturn
 
 from mlog.azureml.core import store
+from mlog.azureml.core.later import later
 from mlog.azureml.core.workspace import Workspace
 from mlog.azureml.exceptions import ComputeTargetException
 from mlog.azureml.note import note
-from mlog.azureml.reach import needs_azure
+from mlog.azureml.reach import Partly, needs_azure
 
 __all__ = [
     "AksCompute",
@@ -89,7 +91,7 @@ class _Targets(dict[str, "ComputeTarget"]):
         return _make(self._workspace, name)
 
 
-class ComputeTarget:
+class ComputeTarget(Partly):
     """A name for this machine.
 
     `ComputeTarget(workspace, name)` never fails: what it gives is an `AmlCompute`, or
@@ -105,6 +107,16 @@ class ComputeTarget:
     type = "AmlCompute"
     provisioning_state = "Succeeded"
     provisioning_errors: tuple[str, ...] = ()
+    is_attached = False
+    created_on = modified_on = cluster_resource_id = None
+    _beyond: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        (
+            *("add_identity", "admin_user_password", "admin_user_ssh_key"),
+            *("admin_username", "applications", "get_usage", "identity_id"),
+            *("identity_type", "remove_identity", "ssh_public_access", "update_quotas"),
+        ),
+        "leave it out: the target is this machine",
+    )
 
     def __new__(cls, workspace: Workspace, name: str, **kwargs: Any) -> "ComputeTarget":
         """Choose the type by what is known of the name."""
@@ -208,6 +220,15 @@ class ComputeTarget:
         """Forget the target."""
         self.delete()
 
+    def get_active_runs(
+        self, type: str | None = None, tags: Any = None, status: str | None = None
+    ) -> Iterator[Any]:
+        """Yield the runs that go on here; see `Run.list_by_compute`."""
+        runs: Iterator[Any] = later("Run").list_by_compute(
+            self, type, tags, None, status
+        )
+        return runs
+
     def get_credentials(self) -> NoReturn:
         """Raise: there is nothing to log in to."""
         needs_azure("get_credentials()", "leave it out: the target is this machine")
@@ -307,6 +328,27 @@ class AmlCompute(ComputeTarget):
     def get_status(self) -> AmlComputeStatus:
         """Return that one node is there."""
         return AmlComputeStatus(self.vm_size)
+
+    @property
+    def status(self) -> AmlComputeStatus:
+        """What `get_status` returns."""
+        return self.get_status()
+
+    @property
+    def vm_priority(self) -> str:
+        """As created; a label."""
+        return str(self._said.get("vm_priority") or "dedicated")
+
+    @property
+    def scale_settings(self) -> Any:
+        """As created; labels."""
+        return SimpleNamespace(
+            minimum_node_count=self.min_nodes,
+            maximum_node_count=self.max_nodes,
+            idle_seconds_before_scaledown=self._said.get(
+                "idle_seconds_before_scaledown"
+            ),
+        )
 
     def list_nodes(self) -> "list[dict[str, Any]]":
         """Return this machine."""

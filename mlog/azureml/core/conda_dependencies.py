@@ -6,21 +6,29 @@ Nothing is installed: scripts run with the packages of the interpreter they run 
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from mlog.azureml.core import conda_file
 from mlog.azureml.exceptions import UserErrorException
+from mlog.azureml.reach import Partly
 
 __all__ = ["CondaDependencies"]
 
 _PYTHON = "3.8.13"  # the SDK's default; a label like all the others
 
 
-class CondaDependencies:
+class CondaDependencies(Partly):
     """A conda file: channels, conda packages, pip packages."""
 
     DEFAULT_NUMBER_OF_CONDA_PACKAGES = 0
     PYTHON_PREFIX = "python"
+    _beyond: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        (
+            *("add_cntk_package", "add_tensorflow_conda_package"),
+            *("add_tensorflow_pip_package", "merge_requirements", "remove_pip_option"),
+        ),
+        "name packages with add_pip_package and add_conda_package",
+    )
 
     def __init__(
         self,
@@ -100,6 +108,10 @@ class CondaDependencies:
             if _bare(item) == "python":
                 return item[len("python") :].lstrip("=<>~! ") or None
         return None
+
+    def get_python_version(self) -> str | None:
+        """Return which Python is asked for."""
+        return self.python_version
 
     def set_python_version(self, version: str) -> None:
         """Ask for another Python."""

@@ -6,14 +6,15 @@ tokens that scripts pass to register one are not kept.
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, ClassVar
 
 from mlog.azureml.core import store
 from mlog.azureml.core.later import later
 from mlog.azureml.core.workspace import Workspace
 from mlog.azureml.exceptions import UserErrorException
+from mlog.azureml.reach import Partly
 from mlog.folder import Folder, access_for
 from mlog.layout import slug
 
@@ -24,16 +25,25 @@ DEFAULT = "workspaceblobstore"
 _KIND = "datastores"
 
 
-class Datastore:
+class Datastore(Partly):
     """A folder for data.
 
     Attributes:
         workspace, name: As given.
         root: The folder.
         datastore_type: "Local".
+        account_name, protocol, endpoint: "local", "file" and "".
+        is_sas: False.
     """
 
     datastore_type = "Local"
+    account_name, protocol, endpoint = "local", "file", ""
+    is_sas = False
+    credential_type: str | None = None
+    _beyond: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("account_key", "blob_service", "client_secret", "file_service", "sas_token"),
+        "read and write files below datastore.root",
+    )
 
     def __init__(self, workspace: Workspace, name: str | None = None) -> None:
         """Find the folder, and make it where it is missing."""

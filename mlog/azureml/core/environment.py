@@ -23,6 +23,7 @@ __all__ = [
     "DockerSection",
     "Environment",
     "PythonSection",
+    "Section",
 ]
 
 DEFAULT_CPU_IMAGE = "mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu20.04"
@@ -33,7 +34,7 @@ _FILE = "azureml_environment.json"
 _CURATED = "AzureML-"
 
 
-class _Section:
+class Section:
     """Named settings; unknown ones may be set, as scripts do."""
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -52,7 +53,7 @@ class _Section:
         return {key: value for key, value in vars(self).items() if type(value) in plain}
 
 
-class PythonSection(_Section):
+class PythonSection(Section):
     """Which Python runs a script.
 
     Attributes:
@@ -69,7 +70,7 @@ class PythonSection(_Section):
         self.base_conda_environment: str | None = None
 
 
-class DockerSection(_Section):
+class DockerSection(Section):
     """Which image a script runs in; labels only, no image is used.
 
     Attributes:
@@ -82,7 +83,7 @@ class DockerSection(_Section):
         self.enabled: bool = False
         self.base_image: str | None = DEFAULT_CPU_IMAGE
         self.base_dockerfile: str | None = None
-        self.base_image_registry = _Section()
+        self.base_image_registry = Section()
         self.arguments: list[str] = []
         self.shm_size: str = "2g"
         self.gpu_support: bool = False
@@ -106,7 +107,7 @@ class Environment:
         self.environment_variables: dict[str, str] = {}
         self.python = PythonSection()
         self.docker = DockerSection()
-        self.spark = _Section()
+        self.spark = Section()
         self.inferencing_stack_version: str | None = None
 
     def __repr__(self) -> str:
@@ -183,6 +184,20 @@ class Environment:
         made = Environment(name)
         made.python.base_conda_environment = conda_environment_name
         return made
+
+    @staticmethod
+    def add_private_pip_wheel(
+        workspace: Workspace, file_path: str | os.PathLike[str], exist_ok: bool = False
+    ) -> str:
+        """Return the `file:` URL of a wheel, which stays where it is.
+
+        Raises:
+            UserErrorException: There is no such file.
+        """
+        path = Path(file_path).absolute()
+        if not path.is_file():
+            raise UserErrorException(f"there is no file {path}")
+        return path.as_uri()
 
     def clone(self, new_name: str) -> "Environment":
         """Return a copy under another name."""

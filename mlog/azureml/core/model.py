@@ -3,26 +3,45 @@
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from mlog import models
 from mlog.azureml.core.later import later
 from mlog.azureml.core.workspace import Workspace
 from mlog.azureml.exceptions import ModelNotFoundException, ModelPathNotFoundException
-from mlog.azureml.reach import needs_azure
-from mlog.errors import ModelNotFoundError
+from mlog.azureml.reach import Partly, needs_azure
+from mlog.errors import ModelNotFoundError, RunNotFoundError
 
 __all__ = ["Model"]
+
+_NOT_FOUND = "ModelNotFound"
+"""The service's code for it, which scripts look for in `exception.message`."""
 
 _SERVE = "load the model from model.download() in a server of your own"
 
 
-class Model:
+class Model(Partly):
     """One version of a registered model.
 
     Attributes:
         workspace: Where it is registered.
+        mime_type, datasets, resource_configuration, sample_input_dataset,
+        sample_output_dataset: As of a model for which nothing was said.
     """
+
+    mime_type = "application/octet-stream"
+    datasets: ClassVar[Mapping[str, Any]] = {}
+    resource_configuration = sample_input_dataset = sample_output_dataset = None
+    _beyond: ClassVar[Mapping[str, str]] = {
+        "add_dataset_references": "name the data in model.add_properties",
+        "check_for_conflicts": "leave it out: the registry is a folder",
+        "created_by": "see model.run.get_details()['submittedBy']",
+        "derived_model_id": "leave it out",
+        "get_sas_urls": "use model.path",
+        "parent_id": "leave it out",
+        "unpack": "leave it out: files are kept as they are",
+        "update_tags_properties": "use add_tags, remove_tags and add_properties",
+    }
 
     class Framework:
         """Names for `model_framework`; any other text will do as well."""
@@ -138,6 +157,17 @@ class Model:
     def run_id(self) -> str | None:
         """Id of the run it comes from."""
         return self._registered.run_id
+
+    @property
+    def experiment_name(self) -> str | None:
+        """Name of the experiment of that run; None without one, or if it is gone."""
+        run_id = self.run_id
+        if run_id is None:
+            return None
+        try:
+            return str(later("Run").get(self.workspace, run_id).experiment.name)
+        except RunNotFoundError:
+            return None
 
     @property
     def run(self) -> Any:
@@ -274,7 +304,7 @@ class Model:
         try:
             return str(models.get(workspace.root, model_name, version).path)
         except ModelNotFoundError as exc:
-            raise ModelNotFoundException(str(exc), exc) from exc
+            raise ModelNotFoundException(f"{_NOT_FOUND}: {exc}", exc) from exc
 
     def download(
         self,
@@ -316,6 +346,11 @@ class Model:
         """Remove this version and its files."""
         self._registered.delete()
 
+    def print_configuration(self) -> None:
+        """Print what is known of it."""
+        for key, value in self.serialize().items():
+            print(f"{key}: {value}")  # noqa: T201  # asked for
+
     @staticmethod
     def deploy(*args: Any, **kwargs: Any) -> NoReturn:
         """Raise: there are no web services here."""
@@ -347,4 +382,4 @@ def _not_found(
     what = f"model {name!r}" if name is not None else "model"
     which = f" of version {version}" if version is not None else ""
     text = f"no {what}{which} in {workspace.root}; models there: {there or 'none'}"
-    return ModelNotFoundException(text)
+    return ModelNotFoundException(f"{_NOT_FOUND}: {text}")

@@ -228,6 +228,12 @@ class Run(LocalRun):
         older = [s.run_id for s in _states(root, self._experiment)][::-1]
         return older.index(self.id) + 1
 
+    def get_details(self) -> dict[str, Any]:
+        """Return what is known of the run; `target` is its compute target."""
+        details = super().get_details()
+        target = details["properties"].get(submitting.TARGET)
+        return details | ({"target": target} if target else {})
+
     def get_environment(self) -> Environment:
         """Return the environment it was submitted with, else the packages it found."""
         said = self.get_properties().get(submitting.ENVIRONMENT)

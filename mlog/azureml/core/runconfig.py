@@ -10,12 +10,14 @@ from mlog.azureml.core.environment import (
     DEFAULT_CPU_IMAGE,
     DEFAULT_GPU_IMAGE,
     Environment,
+    Section,
 )
 from mlog.azureml.reach import needs_azure
 
 __all__ = [
     "DEFAULT_CPU_IMAGE",
     "DEFAULT_GPU_IMAGE",
+    "DataReferenceConfiguration",
     "DockerConfiguration",
     "MpiConfiguration",
     "PyTorchConfiguration",
@@ -95,6 +97,22 @@ class AmlComputeConfiguration:
     retain_cluster: bool = False
 
 
+@dataclass
+class DataReferenceConfiguration:
+    """A path in a datastore, which the script finds as `AZUREML_DATAREFERENCE_<key>`.
+
+    Attributes:
+        datastore_name, path_on_datastore: The path.
+        mode, path_on_compute, overwrite: Labels: data is read where it lies.
+    """
+
+    datastore_name: str | None = None
+    mode: str = "mount"
+    path_on_datastore: str | None = None
+    path_on_compute: str | None = None
+    overwrite: bool = False
+
+
 class RunConfiguration:
     """How a script is run.
 
@@ -105,7 +123,9 @@ class RunConfiguration:
         environment_variables: Set for the script, beside those of the environment.
         max_run_duration_seconds: After which the script is ended. None: no limit.
         node_count, framework, communicator, mpi, tensorflow, pytorch, docker, history,
-        amlcompute, data, data_references, output_data: Kept, and not used.
+        amlcompute, data, output_data, spark, hdi, identity, services, priority,
+        datacaches, credential_passthrough: Kept, and not used.
+        data_references: Key to `DataReference` or `DataReferenceConfiguration`.
     """
 
     def __init__(
@@ -142,6 +162,12 @@ class RunConfiguration:
         self.data: dict[str, Any] = {}
         self.data_references: dict[str, Any] = {}
         self.output_data: dict[str, Any] = {}
+        self.spark, self.hdi = Section(), Section()
+        self.identity: Any = None
+        self.services: dict[str, Any] = {}
+        self.priority: int | None = None
+        self.datacaches: list[Any] = []
+        self.credential_passthrough = False
 
     @property
     def target(self) -> str | None:

@@ -4,16 +4,18 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mlog.azureml.alias import SHIM
 from mlog.azureml.core.compute import Placement, place
+from mlog.azureml.core.datastore import Datastore
 from mlog.azureml.core.environment import Environment
-from mlog.azureml.core.runconfig import RunConfiguration
+from mlog.azureml.core.runconfig import DataReferenceConfiguration, RunConfiguration
 from mlog.azureml.core.workspace import HANDED_DOWN, Workspace
 from mlog.azureml.data.consumption import DatasetConsumptionConfig
+from mlog.azureml.data.data_reference import DataReference
 from mlog.azureml.data.output_dataset_config import OutputFileDatasetConfig
 from mlog.azureml.note import note
 from mlog.launch.config import MAX_SECONDS
@@ -178,6 +180,7 @@ class ScriptRunConfig(LocalScript):
             "resource_group": workspace.resource_group,
         }
         self._labels = {HANDED_DOWN[key]: value for key, value in labels.items()}
+        self._labels |= _references(workspace, self.run_config.data_references)
         count = getattr(self.distributed_job_config, "processes", 1)
         if count > 1:
             note("processes", f"one process is started here, not {count}")
@@ -201,6 +204,17 @@ class ScriptRunConfig(LocalScript):
                 "resume_from is not supported; give the folder of the former run's "
                 "files as an argument"
             )
+
+
+def _references(workspace: Workspace, given: Mapping[str, Any]) -> dict[str, str]:
+    """Return the variables that tell a script where referenced data lies."""
+    found = {}
+    for key, one in given.items():
+        if isinstance(one, DataReferenceConfiguration):
+            datastore = Datastore(workspace, one.datastore_name)
+            one = DataReference(datastore, key, one.path_on_datastore)
+        found[f"AZUREML_DATAREFERENCE_{key}"] = str(one)
+    return found
 
 
 def _with_shim(path: str | None) -> str:

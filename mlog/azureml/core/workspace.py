@@ -4,13 +4,13 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from mlog.azureml.core import store
 from mlog.azureml.core.later import later
 from mlog.azureml.exceptions import UserErrorException, WorkspaceException
 from mlog.azureml.note import note
-from mlog.azureml.reach import needs_azure
+from mlog.azureml.reach import Partly, needs_azure
 from mlog.layout import find_root
 from mlog.reader.find import iter_runs
 
@@ -35,7 +35,7 @@ HANDED_DOWN = {
 """Environment variables that tell a submitted script its workspace, as in the SDK."""
 
 
-class Workspace:
+class Workspace(Partly):
     """The folder that runs, models and data lie in, and the names it goes by.
 
     Which folder that is, is decided as for every run of mlog: `MLOG_DIR`, else a key
@@ -47,7 +47,19 @@ class Workspace:
         root: The folder.
         name, subscription_id, resource_group, location, sku: The labels.
         tags: Name to text.
+        DEFAULT_CPU_CLUSTER_NAME, DEFAULT_GPU_CLUSTER_NAME: Names for compute targets.
     """
+
+    DEFAULT_CPU_CLUSTER_NAME = "cpu-cluster"
+    DEFAULT_GPU_CLUSTER_NAME = "gpu-cluster"
+    _beyond: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        (
+            *("add_private_endpoint", "delete_connection", "diagnose_workspace"),
+            *("get_connection", "list_connections", "list_keys", "private_endpoints"),
+            *("set_connection", "update_dependencies"),
+        ),
+        "leave it out: a workspace is a folder, and nothing is connected to it",
+    )
 
     def __init__(
         self,

@@ -7,12 +7,14 @@ if TYPE_CHECKING:
     from mlog.azureml.data.consumption import DatasetConsumptionConfig
     from mlog.azureml.data.data_reference import DataReference
     from mlog.azureml.data.datapath import DataPath
+    from mlog.azureml.data.dataset_factory import DataType
     from mlog.azureml.data.datasets import FileDataset, TabularDataset
     from mlog.azureml.data.output_dataset_config import OutputFileDatasetConfig
 
 __all__ = [
     "DataPath",
     "DataReference",
+    "DataType",
     "DatasetConsumptionConfig",
     "FileDataset",
     "OutputFileDatasetConfig",
@@ -22,6 +24,7 @@ __all__ = [
 _LAZY = {
     "DataPath": "datapath",
     "DataReference": "data_reference",
+    "DataType": "dataset_factory",
     "DatasetConsumptionConfig": "consumption",
     "FileDataset": "datasets",
     "OutputFileDatasetConfig": "output_dataset_config",

@@ -66,6 +66,10 @@ class DataReference:
         """Return the reference, to be written to in place."""
         return self._as("upload")
 
+    def to_config(self) -> "DataReference":
+        """Return the reference, as a value of `run_config.data_references`."""
+        return self
+
     def _as(self, mode: Any) -> "DataReference":
         return DataReference(
             self.datastore, self.data_reference_name, self.path_on_datastore, mode

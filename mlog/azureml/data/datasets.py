@@ -7,23 +7,36 @@ may change, as they could before.
 import glob
 import importlib
 import os
+import random
 import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from mlog.azureml.core import store
 from mlog.azureml.core.workspace import Workspace
 from mlog.azureml.data.consumption import DatasetConsumptionConfig
+from mlog.azureml.data.steps import left_of_frame, left_of_list
 from mlog.azureml.exceptions import UserErrorException
+from mlog.azureml.reach import Partly
 
 __all__ = ["AbstractDataset", "FileDataset", "TabularDataset", "load"]
 
 KIND = "datasets"
 
+_PANDAS = "call to_pandas_dataframe() and use pandas"
+_PATHS = "use the paths that dataset.files() returns"
+_REGISTRY = "register it again with create_new_version=True"
+_UNCHANGING = {
+    name: _REGISTRY
+    for name in ("add_tags", "remove_tags", "update", "unregister_all_versions")
+} | dict.fromkeys(
+    ("data_changed_time", "get_partition_key_values", "partition_keys"), _PATHS
+)
 
-class AbstractDataset:
+
+class AbstractDataset(Partly):
     """A name for paths.
 
     Attributes:
@@ -69,6 +82,40 @@ class AbstractDataset:
                 inner = path.rglob("*") if path.is_dir() else [path]
                 found.update(file for file in inner if file.is_file())
         return sorted(found)
+
+    def take(self, count: int) -> Self:
+        """Return the first rows, or files."""
+        return self._then("take", count)
+
+    def skip(self, count: int) -> Self:
+        """Return all rows, or files, but the first."""
+        return self._then("skip", count)
+
+    def take_sample(self, probability: float, seed: int | None = None) -> Self:
+        """Return each row, or file, with a probability.
+
+        Raises:
+            UserErrorException: The probability is not in [0, 1].
+        """
+        return self.random_split(probability, seed)[0]
+
+    def random_split(
+        self, percentage: float, seed: int | None = None
+    ) -> tuple[Self, Self]:
+        """Return two data sets: about this share of the rows, or files, and the rest.
+
+        Args:
+            percentage: In [0, 1].
+            seed: The same seed splits the same data in the same way.
+
+        Raises:
+            UserErrorException: The share is not in [0, 1].
+        """
+        if not 0 <= percentage <= 1:
+            raise UserErrorException(f"a share must be in [0, 1], got {percentage!r}")
+        number = random.getrandbits(32) if seed is None else seed
+        first = self._then("sample", 0.0, float(percentage), number)
+        return first, self._then("sample", float(percentage), 1.0, number)
 
     def as_named_input(self, name: str) -> DatasetConsumptionConfig:
         """Return the data set as an input of a script, under a name."""
@@ -119,14 +166,23 @@ class AbstractDataset:
         """Return what the data set is, as JSON; `load` reads it."""
         return {"kind": self.kind, "paths": self._paths, "options": self._options}
 
-    def _changed(self, **options: Any) -> Self:
-        return type(self)(self._paths, self._options | options)
+    def _then(self, *step: Any) -> Self:
+        return type(self)(
+            self._paths, {**self._options, "steps": [*self._steps, [*step]]}
+        )
+
+    @property
+    def _steps(self) -> list[Any]:
+        return list(self._options.get("steps", []))
 
 
 class FileDataset(AbstractDataset):
     """Files, as paths."""
 
     kind = "file"
+    _beyond: ClassVar[Mapping[str, str]] = _UNCHANGING | dict.fromkeys(
+        ("as_cache", "as_hdfs", "file_metadata", "filter", "hydrate"), _PATHS
+    )
 
     @property
     def argument(self) -> str:
@@ -192,17 +248,8 @@ class FileDataset(AbstractDataset):
             shutil.copyfile(file, copy)
         return [str(copy) for copy in copies]
 
-    def take(self, count: int) -> "FileDataset":
-        """Return the first files."""
-        return self._changed(take=count)
-
-    def skip(self, count: int) -> "FileDataset":
-        """Return all files but the first."""
-        return self._changed(skip=count)
-
     def _taken(self) -> list[Path]:
-        files = self.files()[self._options.get("skip", 0) :]
-        return files[: self._options.get("take")]
+        return left_of_list(self.files(), self._steps)
 
     def _base(self) -> Path:
         path = Path(self.argument)
@@ -238,6 +285,16 @@ class TabularDataset(AbstractDataset):
     """Rows and columns, read from files by pandas."""
 
     kind = "tabular"
+    _beyond: ClassVar[Mapping[str, str]] = _UNCHANGING | dict.fromkeys(
+        (
+            *("download", "filter", "get_profile", "get_profile_runs", "mount"),
+            *("partition_by", "submit_profile_run", "time_after", "time_before"),
+            *("time_between", "time_recent", "to_csv_files", "to_dask_dataframe"),
+            *("to_parquet_files", "to_spark_dataframe", "with_timestamp_columns"),
+            "timestamp_columns",
+        ),
+        _PANDAS,
+    )
 
     def to_pandas_dataframe(
         self, on_error: str = "null", out_of_range_datetime: str = "null"
@@ -258,29 +315,17 @@ class TabularDataset(AbstractDataset):
         read = _reader(pandas, self._options)
         frames = [read(file) for file in files]
         frame = pandas.concat(frames, ignore_index=True)
-        if keep := self._options.get("keep"):
-            frame = frame[keep]
-        frame = frame.drop(columns=self._options.get("drop", []))
-        frame = frame.iloc[self._options.get("skip", 0) :]
-        return frame.head(self._options.get("take", len(frame))).reset_index(drop=True)
-
-    def take(self, count: int) -> "TabularDataset":
-        """Return the first rows."""
-        return self._changed(take=count)
-
-    def skip(self, count: int) -> "TabularDataset":
-        """Return all rows but the first."""
-        return self._changed(skip=count)
+        return left_of_frame(frame, self._steps)
 
     def keep_columns(
         self, columns: str | Sequence[str], validate: bool = False
     ) -> "TabularDataset":
         """Return these columns only."""
-        return self._changed(keep=[columns] if isinstance(columns, str) else [*columns])
+        return self._then("keep", [columns] if isinstance(columns, str) else [*columns])
 
     def drop_columns(self, columns: str | Sequence[str]) -> "TabularDataset":
         """Return the other columns only."""
-        return self._changed(drop=[columns] if isinstance(columns, str) else [*columns])
+        return self._then("drop", [columns] if isinstance(columns, str) else [*columns])
 
 
 def load(said: Mapping[str, Any]) -> AbstractDataset:

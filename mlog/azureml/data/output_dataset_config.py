@@ -1,20 +1,27 @@
 """`OutputFileDatasetConfig`: a folder that a script writes to."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from mlog.azureml.core.datastore import Datastore, inside
 from mlog.azureml.core.workspace import Workspace
+from mlog.azureml.reach import Partly
 
 __all__ = ["OutputFileDatasetConfig"]
 
 
-class OutputFileDatasetConfig:
+class OutputFileDatasetConfig(Partly):
     """A folder in a datastore that a script writes to; `str(config)` is its path.
 
     Attributes:
         name: Key in `run.output_datasets`.
         destination: `(datastore, path)`; None: `dataset/<name>` of the default one.
     """
+
+    _beyond: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("read_delimited_files", "read_parquet_files", "register_on_complete"),
+        "make a Dataset of str(config) when the run has ended",
+    )
 
     def __init__(
         self,
