@@ -179,8 +179,23 @@ def _die(number: int) -> None:
 def _at_exit() -> None:
     """End what is open, innermost first."""
     status, error = _verdict()
-    for run in reversed(list(_open)):
+    runs = list(_open)
+    for run in reversed(runs):
         run.end(status, error, at_exit=True)
+    if runs and isinstance(error, KeyboardInterrupt):
+        _die_by_ctrl_c(error)
+
+
+def _die_by_ctrl_c(error: KeyboardInterrupt) -> None:
+    """Let the interpreter end by SIGINT after all, where that was about to happen.
+
+    It forgets that Ctrl-C ended it when a module is loaded that evaluates a text, as
+    those with a namedtuple do; evaluating one that raises Ctrl-C reminds it.
+    Source: CPython, pythonrun.c, `run_eval_code_obj`.
+    """
+    if error is getattr(sys, "last_value", None):  # else somebody only showed it
+        with contextlib.suppress(KeyboardInterrupt):
+            exec("raise KeyboardInterrupt")
 
 
 def _verdict() -> tuple[str, object]:

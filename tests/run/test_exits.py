@@ -477,3 +477,18 @@ sys.exit(3)
 """
     done = run_python(code, env=ENV)
     assert (done.returncode, done.stderr) == (3, "")
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [
+        ("raise KeyboardInterrupt", -signal.SIGINT),
+        ("sys.excepthook(KeyboardInterrupt, KeyboardInterrupt(), None)", 0),
+    ],
+)
+def test_a_process_dies_by_ctrl_c_whatever_its_runs_do_at_the_end(
+    end: str, code: int
+) -> None:
+    """Storing outputs loads modules, which makes the interpreter forget Ctrl-C."""
+    done = program(f"run._before_end = lambda at_exit: exec('1')\n{end}")
+    assert done.returncode == code

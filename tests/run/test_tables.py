@@ -104,7 +104,7 @@ def test_scalars_are_exact(value: Any) -> None:
         (Size.BIG, 7),
         (b"text", "text"),
         (None, None),
-        (np.datetime64("NaT"), None),
+        (np.datetime64("NaT", "s"), None),
         (np.ma.masked, None),
     ],
 )
