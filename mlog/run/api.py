@@ -6,18 +6,14 @@ from parts, one file each: facts, data types, files, models, children, reading, 
 """
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from mlog import context
 from mlog.errors import warn_once
 from mlog.plain import safe_str
-from mlog.reader.state import RunState
-from mlog.run.cells import remember
 from mlog.run.core import runs_here
 from mlog.run.data import DataMethods
 from mlog.run.reading import ReadMethods
-from mlog.run.recorder import Recorder
 from mlog.run.registering import ModelMethods
 from mlog.run.waiting import WaitMethods
 from mlog.types import Metrics
@@ -52,45 +48,6 @@ class Run(DataMethods, ModelMethods, WaitMethods, ReadMethods):
             "a Run is made by mlog.start_run(experiment), "
             "or found by mlog.open_run('latest')"
         )
-
-    @classmethod
-    def made(
-        cls,
-        recorder: Recorder | None,
-        *,
-        run_id: str,
-        experiment: str,
-        name: str | None = None,
-        path: Path | None = None,
-        parent: str | None = None,
-        said: RunState | None = None,
-    ) -> Self:
-        """Make the object of a run; `start_run` and `open_run` make the run itself.
-
-        Args:
-            recorder: Takes what it records. None: it is off (without a path), or
-                somebody else's.
-            run_id, experiment, name, path, parent: See the attributes.
-            said: What its files said of it before.
-        """
-        run = cls.__new__(cls)
-        if said is not None:
-            experiment, parent = said.experiment or experiment, parent or said.parent
-        run._identify(
-            recorder,
-            run_id=run_id,
-            experiment=experiment,
-            name=name,
-            path=path,
-            parent=parent,
-        )
-        run._remember(said, name)
-        run._status = "Running"
-        run._summary = run._capture = run._env_before = None
-        run.outputs = ()
-        if run._own:
-            remember(run)
-        return run
 
     # --- metrics; the other data types are in `mlog.run.data` ------------------------
 

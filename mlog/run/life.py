@@ -19,6 +19,7 @@ from mlog.plain import safe_str
 from mlog.reader.state import RunState
 from mlog.run import exits
 from mlog.run.capture import Capture
+from mlog.run.cells import remember
 from mlog.run.core import open_runs, runs_here
 from mlog.run.document import write_document
 from mlog.run.facts import FactMethods
@@ -66,8 +67,32 @@ class LifeMethods(FileMethods, FactMethods):
         parent: str | None = None,
         said: RunState | None = None,
     ) -> Self:
-        """Make the object of a run; see `mlog.run.api.Run`."""
-        raise NotImplementedError
+        """Make the object of a run; `start_run` and `open_run` make the run itself.
+
+        Args:
+            recorder: Takes what it records. None: it is off (without a path), or
+                somebody else's.
+            run_id, experiment, name, path, parent: See the attributes.
+            said: What its files said of it before.
+        """
+        run = cls.__new__(cls)
+        if said is not None:
+            experiment, parent = said.experiment or experiment, parent or said.parent
+        run._identify(
+            recorder,
+            run_id=run_id,
+            experiment=experiment,
+            name=name,
+            path=path,
+            parent=parent,
+        )
+        run._remember(said, name)
+        run._status = "Running"
+        run._summary = run._capture = run._env_before = None
+        run.outputs = ()
+        if run._own:
+            remember(run)
+        return run
 
     # --- life ----------------------------------------------------------------------
 
