@@ -31,6 +31,7 @@ Examples:
   mlog run -- make train                 any command
 """
 
+_UNWATCHED = "the process that watched the script is gone; the script may still run"
 _SIGNALS = ("SIGTERM", "SIGHUP")
 
 
@@ -183,7 +184,7 @@ def _watch(folder: Path) -> int:
         return 128 + told
     if state.status == "Completed" or seen.code:
         return seen.code
-    message = (state.error or {}).get("msg", "")
+    message = (state.error or {}).get("msg") or _UNWATCHED
     raise MlogError(f"run {state.run_id} is {state.status}: {message}")
 
 

@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from mlog.azureml.core import Dataset, Datastore, Workspace
-from mlog.azureml.data import DataPath, DataReference, FileDataset, TabularDataset
+from mlog.azureml.data import (
+    DataPath,
+    DataReference,
+    DataType,
+    FileDataset,
+    TabularDataset,
+)
 from mlog.azureml.exceptions import UserErrorException
 
 needs_pandas = pytest.mark.skipif(
@@ -190,6 +196,31 @@ def test_steps_are_taken_in_the_order_they_are_asked_for() -> None:
         "a"
     ]
     assert list(table.keep_columns(["c", "a"]).to_pandas_dataframe()) == ["c", "a"]
+
+
+@needs_pandas
+def test_columns_have_the_types_asked_for() -> None:
+    """A cell that is none of its type is missing."""
+    Path("data/t.csv").write_text(
+        "zip,alive,age,count,born,other\n007,1,3,4,2020-01-02,1\n08,0,x,,never,2\n"
+    )
+    types = {
+        "zip": DataType.to_string(),
+        "alive": DataType.to_bool(),
+        "age": DataType.to_float(),
+        "count": DataType.to_long(),
+        "born": DataType.to_datetime(),
+        "nothing": DataType.to_long(),
+    }
+    table = Dataset.Tabular.from_delimited_files("data/t.csv", set_column_types=types)
+    frame = table.to_pandas_dataframe()
+    assert frame.zip.tolist() == ["007", "08"]
+    assert frame.alive.tolist() == [True, False]
+    assert frame.age.isna().tolist() == [False, True]
+    assert frame["count"].fillna(-1).tolist() == [4, -1]
+    assert frame.born.dt.year[0] == 2020
+    assert frame.born.isna().tolist() == [False, True]
+    assert frame.other.tolist() == [1, 2]
 
 
 @needs_pandas

@@ -1,5 +1,6 @@
 """`mlog run`: a script as a run, as somebody at a terminal sees it."""
 
+import json
 import os
 import signal
 import subprocess
@@ -97,6 +98,20 @@ def test_a_signal_ends_the_script(source: Path, start: Child, name: str) -> None
     _, said = child.communicate(timeout=30)
     assert child.returncode == 128 + number
     assert read_state(folder_in(said)).status == "Canceled"
+
+
+def test_a_run_that_nobody_watches_any_more_is_told(source: Path, start: Child) -> None:
+    (source / "train.py").write_text(
+        "import time\nprint('ready', flush=True)\ntime.sleep(6)\n"
+    )
+    child: Any = start(*_RUN, cwd=source, text=True)
+    assert child.stdout.readline() == "ready\n"
+    folder = folder_in(child.stderr.readline())
+    first = json.loads((folder / "events.jsonl").read_text().splitlines()[0])
+    os.kill(first["data"]["pid"], signal.SIGKILL)
+    _, said = child.communicate(timeout=30)
+    assert child.returncode == 1
+    assert "NotResponding: the process that watched the script is gone" in said
 
 
 def test_a_script_whose_output_nobody_reads_is_ended(

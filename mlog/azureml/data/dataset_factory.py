@@ -17,7 +17,7 @@ __all__ = ["DataType", "FileDatasetFactory", "TabularDatasetFactory", "paths_of"
 
 
 class DataType:
-    """Types of columns; only dates make a difference, pandas sees the others."""
+    """Types of columns; what is none of its type is missing, as in the SDK."""
 
     def __init__(self, name: str) -> None:
         """Use one of the methods."""
@@ -129,7 +129,7 @@ class TabularDatasetFactory:
             "header": header not in (False, "NO_HEADERS"),
             "encoding": encoding,
             "infer": infer_column_types,
-            "dates": [name for name, kind in types.items() if kind.name == "datetime"],
+            "types": {name: kind.name for name, kind in types.items()},
         }
         return _tabular(path, validate, options)
 

@@ -25,6 +25,8 @@ __all__ = ["AbstractDataset", "FileDataset", "TabularDataset", "load"]
 
 KIND = "datasets"
 
+_TRUTH = {"true": True, "1": True, "1.0": True}
+_TRUTH |= {"false": False, "0": False, "0.0": False}
 _PANDAS = "call to_pandas_dataframe() and use pandas"
 _PATHS = "use the paths that dataset.files() returns"
 _REGISTRY = "register it again with create_new_version=True"
@@ -367,11 +369,32 @@ def _reader(pandas: Any, options: Mapping[str, Any]) -> Callable[[Path], Any]:
         return lambda file: pandas.read_parquet(file)
     if form == "lines":
         return lambda file: pandas.read_json(file, lines=True)
-    return lambda file: pandas.read_csv(
-        file,
-        sep=options.get("separator", ","),
-        header=0 if options.get("header", True) else None,
-        encoding=options.get("encoding", "utf8"),
-        dtype=None if options.get("infer", True) else str,
-        parse_dates=options.get("dates") or False,
-    )
+    types: Mapping[str, str] = options.get("types") or {}
+    texts = {name: str for name, kind in types.items() if kind in ("string", "stream")}
+
+    def read(file: Path) -> Any:
+        frame = pandas.read_csv(
+            file,
+            sep=options.get("separator", ","),
+            header=0 if options.get("header", True) else None,
+            encoding=options.get("encoding", "utf8"),
+            dtype=texts if options.get("infer", True) else str,
+        )
+        for name in types.keys() & set(frame):
+            frame[name] = _typed(pandas, frame[name], types[name])
+        return frame
+
+    return read
+
+
+def _typed(pandas: Any, column: Any, kind: str) -> Any:
+    """Return a column as one of the types of `DataType`."""
+    if kind == "datetime":
+        return pandas.to_datetime(column, errors="coerce")
+    if kind in ("float", "long"):
+        numbers = pandas.to_numeric(column, errors="coerce")
+        return numbers.astype("float64" if kind == "float" else "Int64")
+    if kind == "bool":
+        truth = column.map(lambda cell: _TRUTH.get(str(cell).strip().lower()))
+        return truth.astype("boolean")
+    return column
