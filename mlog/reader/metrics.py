@@ -44,6 +44,7 @@ _CHARTS = frozenset(
     }
 )
 _ENVELOPE = ("schema_type", "schema_version", "data")
+_FOLDER = "inode/directory"
 _JSON = "application/json"
 
 _Content: TypeAlias = Callable[[Any], Any]
@@ -145,7 +146,7 @@ def _content(folder: Path, name: str, value: Any) -> Any:
     kind, path = value.get("type"), value.get("path")
     if kind in _CHARTS and "data" in value:
         return {key: value[key] for key in _ENVELOPE if key in value}
-    if not isinstance(path, str):
+    if not isinstance(path, str) or value.get("media_type") == _FOLDER:
         return plain(value)
     data = _artifact(folder, name, path)
     is_json = kind in _CHARTS or value.get("media_type") == _JSON

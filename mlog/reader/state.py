@@ -259,6 +259,7 @@ class _Story:
         self._started = ""
         self._word = "Running"
         self._end: dict[str, Any] = {}
+        self._joined: dict[str, dict[str, Any]] = {}
 
     def tell(self, writer: WriterEvents, event: dict[str, Any]) -> None:
         """Add what an event says; one that is not known says nothing."""
@@ -267,6 +268,8 @@ class _Story:
             self._start(writer, data, ts)
         elif name == "run.end":
             self._finish(writer, data, ts)
+        elif name == "writer.end":
+            self._joined |= _summary(data.get("metrics"))
         elif name == "run.status":
             self._word = text_from(data.get("status")) or self._word
         elif name in _FACTS:
@@ -293,6 +296,7 @@ class _Story:
             self._end = self._end_in(document)
         if not _summary(self._end.get("metrics")):
             state.metrics |= _summary(document.content.get("metrics"))
+        state.metrics = self._joined | state.metrics
         if self._end:
             state.ended = self._end["ts"] or None
             state.error = mapping_from(self._end.get("error")) or None
@@ -438,7 +442,7 @@ def _first_win(first: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
 
 
 def _summary(value: object) -> dict[str, dict[str, Any]]:
-    """Return the metrics of a `run.end`, as far as they are what they should be."""
+    """Return the metrics of an end, as far as they are what they should be."""
     return {k: v for k, v in mapping_from(value).items() if isinstance(v, dict)}
 
 

@@ -208,7 +208,8 @@ class RunCore:
             raise error
         try:
             text = safe_str(error) or type(error).__name__
-            warn_once(what, f"{what} could not be recorded: {text}")
+            cause = f"{what} {type(error).__name__}"
+            warn_once(cause, f"{what} could not be recorded: {text}")
         except Exception:  # the interpreter is being taken apart, and mlog with it
             return
 

@@ -22,9 +22,17 @@ from mlog.redaction import Redactor, make_redactor
 from mlog.run.keeper import keeper
 from mlog.run.levels import LevelRule
 from mlog.run.recorder import Recorder
+from mlog.run.summary import summary_of
 from mlog.run.writer import Place, Writer, WriterOptions
 
-__all__ = ["end_visits", "joined", "open_run_folder", "options_of", "visiting"]
+__all__ = [
+    "end_joined",
+    "end_visits",
+    "joined",
+    "open_run_folder",
+    "options_of",
+    "visiting",
+]
 
 
 def open_run_folder(path: Path) -> Folder:
@@ -85,8 +93,20 @@ def end_visits(path: Path | None = None) -> None:
         recorder.is_open = False
         recorder.settle()
         keeper.unwatch(recorder.writer)
-        recorder.writer.end("Completed")
+        end_joined(recorder.writer, "Completed")
         recorder.writer.close()
+
+
+def end_joined(
+    writer: Writer, status: str, error: Mapping[str, Any] | None = None
+) -> None:
+    """End a writer that is not the run's main one, with a summary of its metrics.
+
+    That of ranks is rank 0's affair, which has the same names.
+    """
+    alone = writer.started and writer.place.rank is None
+    names = writer.made["metrics"] if alone else []
+    writer.end(status, error, summary_of(writer.folder.path, names))
 
 
 def options_of(path: Path) -> dict[str, Any]:

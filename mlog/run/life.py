@@ -24,7 +24,7 @@ from mlog.run.core import open_runs, runs_here
 from mlog.run.document import write_document
 from mlog.run.facts import FactMethods
 from mlog.run.files import FileMethods
-from mlog.run.joining import open_run_folder
+from mlog.run.joining import end_joined, open_run_folder
 from mlog.run.keeper import keeper
 from mlog.run.recorder import Recorder
 from mlog.run.status import failed_writers
@@ -348,7 +348,8 @@ class LifeMethods(FileMethods, FactMethods):
                 self._write_json()
             writer.end(self._status)
         else:
-            writer.end(self._status, self._clean(_error(error)) if error else None)
+            why = self._clean(_error(error)) if error else None
+            end_joined(writer, self._status, why)
 
     def _leave(self, recorder: Recorder | None, at_exit: bool) -> None:
         """Undo `begin`: the tap, the environment, the keeper, the exit hooks."""

@@ -332,7 +332,12 @@ class Writer:
             with contextlib.suppress(OSError):
                 self._find_again(0.0)
 
-    def end(self, status: str, error: Mapping[str, Any] | None = None) -> None:
+    def end(
+        self,
+        status: str,
+        error: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, Any] | None = None,
+    ) -> None:
         """Write `writer.end`, put everything on the disk and release the lock.
 
         Later entries (of destructors, say) are still appended. A second call does
@@ -341,6 +346,7 @@ class Writer:
         Args:
             status: How this process's part of the run ended.
             error: Why, where the run's own end does not tell.
+            metrics: Summary of this writer's own, likewise.
         """
         with self._lock:
             if not self.started or self.ended:
@@ -352,6 +358,8 @@ class Writer:
         data: dict[str, Any] = {"last": seq, "status": status}
         if error is not None:
             data["error"] = dict(error)
+        if metrics:
+            data["metrics"] = metrics
         if self.redactor is not None and self.redactor.count:
             data["redacted"] = self.redactor.count
         self._write_as(seq, "events", event_fields("writer.end", data))

@@ -10,7 +10,7 @@ import pytest
 
 import mlog
 from mlog.errors import MlogWarning, RunNotFoundError
-from tests.helpers import entries
+from tests.helpers import entries, run_python
 
 
 def folder(run: mlog.Run) -> Path:
@@ -187,3 +187,15 @@ def test_the_surroundings_of_a_run_are_kept_but_not_the_environment() -> None:
     ]
     assert said["packages"]["mlog-runs"]
     assert "env" not in said
+
+
+def test_metrics_of_processes_that_joined_are_found(tmp_path: Path) -> None:
+    """What a visitor has logged is in the summary once the visitor has ended."""
+    with mlog.start_run("e") as run:
+        run.log("loss", 0.5)
+    code = "import mlog, sys; mlog.open_run(sys.argv[1]).log('test/loss', 0.75)"
+    done = run_python(code, run.id)
+    assert done.returncode == 0, done.stderr
+    (found,) = mlog.runs(filter="metric.test/loss > 0.7 and metric.loss = 0.5")
+    assert found.id == run.id
+    assert mlog.runs().rows()[0]["metric.test/loss"] == 0.75

@@ -268,7 +268,9 @@ if __name__ == "__main__":
         "worker 1",
     ]
     for wrote in found.values():
-        assert event_data(wrote, "writer.end") == [{"last": 3, "status": "Completed"}]
+        (end,) = event_data(wrote, "writer.end")
+        assert (end["last"], end["status"]) == (3, "Completed")
+        assert end["metrics"]["x"]["count"] == 1
     assert not list(folder.glob(".lock*"))
     assert gaps(folder) == {}
 
