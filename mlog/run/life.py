@@ -174,6 +174,10 @@ class LifeMethods(FileMethods, FactMethods):
         if not self._own:
             self._close_abandoned(status, error)
             return
+        known = runs_here.get(self.receiver)
+        if isinstance(known, LifeMethods) and known is not self:
+            known.end(status, error, at_exit=at_exit)  # two objects share one run
+            return
         with self._lock:
             if self._status != "Running":
                 return

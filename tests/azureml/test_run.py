@@ -1,6 +1,7 @@
 """A run under the SDK's names: finding it, what it says, tags and properties."""
 
 import re
+import threading
 
 import pytest
 
@@ -25,6 +26,7 @@ def test_two_objects_of_a_run_are_one(experiment: Experiment, run: Run) -> None:
     assert run.tags == {"a": "1"}
     other.complete()
     assert run.status == "Completed"
+    assert not [t for t in threading.enumerate() if t.name == "mlog-keeper"]
 
 
 def test_a_class_of_ones_own_keeps_its_init(experiment: Experiment, run: Run) -> None:
