@@ -17,7 +17,7 @@ from mlog.escaping import inline
 
 __all__ = ["main"]
 
-_COMMANDS = ("init", "path", "run", "tail")
+_COMMANDS = ("init", "ls", "path", "run", "show", "tail")
 
 _EXAMPLES = """\b
 Examples:

@@ -1,0 +1,570 @@
+"""`mlog show`: all that is known of one run."""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+
+from mlog.cli.lines import wants_colour
+from mlog.cli.ls import STATUS_COLOURS, age_text, json_text
+from mlog.cli.options import RunCommand, dir_option, find, run_argument
+from mlog.cli.table import (
+    Column,
+    fit,
+    fitted,
+    pad,
+    painted,
+    print_lines,
+    table_lines,
+    text_width,
+    width_of,
+)
+from mlog.errors import MlogError
+from mlog.escaping import escape
+from mlog.folder import read_from
+from mlog.layout import parse_segment
+from mlog.reader.alive import seconds_of
+from mlog.reader.curves import short
+from mlog.reader.fields import mapping_from, text_from, whole_from
+from mlog.reader.follow import parse_line
+from mlog.reader.page_facts import SYMBOLS
+from mlog.reader.page_words import (
+    moment,
+    one_line,
+    rest_text,
+    size_text,
+    span,
+    value_text,
+)
+from mlog.reader.state import RunState, WriterState, read_state
+
+__all__ = ["command"]
+
+_MOST = 40
+"""Rows of a section where nothing else is said."""
+
+_BOLD, _DIM, _RED, _GREEN = "\x1b[1m", "\x1b[2m", "\x1b[91m", "\x1b[32m"
+_LAST_ERRORS = 3
+_BLOCK = 1 << 20
+_MAX_LOG = 64 << 20
+_ERRORS = (b'"level":"ERROR"', b'"level":"CRITICAL"')
+_MAX_LABEL = 32
+
+_EXAMPLES = """\b
+Examples:
+  mlog show
+  mlog show baseline --packages
+  mlog show -2 --json | jq .metrics.loss.min
+"""
+
+
+@click.command("show", cls=RunCommand, epilog=_EXAMPLES)
+@run_argument
+@click.option("--packages", is_flag=True, help="Also list the installed packages.")
+@click.option(
+    "--all", "everything", is_flag=True, help=f"Not only {_MOST} rows of each section."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@dir_option
+def command(
+    run: str, packages: bool, everything: bool, as_json: bool, dir_: str | None
+) -> None:
+    """Show what is known of RUN (default: latest).
+
+    Status, times, processes, params, tags, metrics, files, environment, children, what
+    ended it, and the last errors of its log.
+    """
+    state = read_state(find(run, dir_))
+    log = _read_errors(state.folder)
+    if as_json:
+        fields = _fields_of(state, log, packages=packages)
+        click.echo(orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE), nl=False)
+        return
+    sections = _Sections(
+        state,
+        width=width_of(sys.stdout, os.environ),
+        colour=wants_colour(sys.stdout, os.environ),
+        most=sys.maxsize if everything else _MOST,
+    )
+    print_lines(sections.lines(log, packages=packages))
+
+
+# --- text ----------------------------------------------------------------------------
+
+
+class _Sections:
+    """Makes the lines of a run, section by section; one without content is left out."""
+
+    def __init__(self, state: RunState, *, width: int, colour: bool, most: int) -> None:
+        self._state = state
+        self._width = width
+        self._colour = colour
+        self._most = most
+
+    def lines(self, log: "_LogErrors", *, packages: bool) -> Iterator[str]:
+        """Yield all lines, without newlines."""
+        state = self._state
+        environment = state.environment
+        installed = mapping_from(environment.get("packages"))
+        sections: list[tuple[str, Iterable[str]]] = [
+            ("error", self._error()),
+            (_counted("params", state.params), self._pairs(_texts_of(state.params))),
+            (_counted("tags", state.tags), self._pairs(_texts_of(state.tags))),
+            (
+                _counted("properties", state.properties),
+                self._pairs(_texts_of(state.properties)),
+            ),
+            (
+                _counted("metrics", state.metrics),
+                self._rows(_metric_columns, state.metrics.items()),
+            ),
+            (
+                _counted("artifacts", state.artifacts),
+                self._rows(_artifact_columns, state.artifacts.values()),
+            ),
+            (
+                _counted("models", state.models),
+                self._rows(_model_columns, state.models),
+            ),
+            ("snapshot", self._pairs(_snapshot_facts(state))),
+            ("git", self._pairs(_git_facts(state))),
+            ("environment", self._pairs(_environment_facts(state))),
+            ("packages", self._pairs(_texts_of(installed) if packages else {})),
+            (
+                _counted("processes", state.writers),
+                self._rows(_writer_columns, state.writers),
+            ),
+            (
+                _counted("children", state.children),
+                self._rows(_child_columns, _children(state, self._most)),
+            ),
+            (_log_title(log), self._log(log)),
+        ]
+        yield from self._head()
+        for title, found in sections:
+            lines = list(found)
+            if lines:
+                yield ""
+                yield self._paint(title, _BOLD)
+                yield from lines
+
+    def _head(self) -> Iterator[str]:
+        state = self._state
+        experiment = one_line(state.experiment or "?")
+        status = f"{SYMBOLS.get(state.status, '…')} {one_line(state.status)}"
+        colour = STATUS_COLOURS.get(state.status, "")
+        name = self._paint(one_line(state.name or state.run_id), _BOLD)
+        yield f"{experiment} / {name}  {self._paint(status, colour)}"
+        yield from self._pairs(_head_facts(state), whole=("id", "folder", "parent"))
+
+    def _error(self) -> Iterator[str]:
+        """Yield what ended the run, with its traceback as it is."""
+        error = self._state.error or {}
+        kind, msg = text_from(error.get("type")), text_from(error.get("msg"))
+        text = ": ".join(filter(None, (kind, msg)))
+        for line in escape(text).splitlines():
+            yield f"  {self._paint(line, _RED)}"
+        code = error.get("code")
+        if isinstance(code, int):
+            yield f"  exit code {code}"
+        for line in escape(text_from(error.get("traceback"))).rstrip().splitlines():
+            yield f"    {line}"
+
+    def _log(self, log: "_LogErrors") -> Iterator[str]:
+        for entry in log.entries:
+            head = f"{_clock(entry)}  {one_line(text_from(entry.get('logger')), 40)}: "
+            exc = mapping_from(entry.get("exc"))
+            kind, why = text_from(exc.get("type")), text_from(exc.get("msg"))
+            reason = f"{kind}: {why}" if kind else why
+            msg = text_from(entry.get("msg"))
+            text = "  ".join(one_line(t) for t in dict.fromkeys((msg, reason)) if t)
+            yield f"  {self._paint(fit(head + text, self._width - 2), _RED)}"
+
+    def _pairs(
+        self, pairs: Mapping[str, str], *, whole: Sequence[str] = ()
+    ) -> Iterator[str]:
+        """Yield names and texts, below each other; all but some cut to the width."""
+        names = [one_line(name, 60) for name in islice(pairs, self._most)]
+        size = min(_MAX_LABEL, max(map(text_width, names), default=0))
+        texts = islice(pairs.values(), self._most)
+        for name, text in zip(names, texts, strict=True):
+            label = self._paint(pad(name, size), _DIM)
+            room = self._width - 4 - max(size, text_width(name))
+            shown = one_line(text, 4_000)
+            cut = shown if name in whole else fit(shown, max(20, room))
+            yield f"  {label}  {cut}".rstrip()
+        yield from self._rest(len(pairs))
+
+    def _rows(
+        self, columns_of: Callable[[Any], Sequence[Column]], found: Iterable[Any]
+    ) -> Iterator[str]:
+        """Yield a table; its columns may be none."""
+        rows = list(found)
+        filled = [c for c in columns_of(rows[: self._most]) if any(c.cells)]
+        if not filled:
+            return
+        columns, _ = fitted(filled, self._width - 2)
+        lines = table_lines(columns, self._width - 2, colour=self._colour)
+        yield from (f"  {line}" for line in lines)
+        yield from self._rest(len(rows))
+
+    def _rest(self, total: int) -> Iterator[str]:
+        if total > self._most:
+            yield f"  {rest_text(total - self._most)}; --all shows them"
+
+    def _paint(self, text: str, colour: str) -> str:
+        return painted(text, colour) if self._colour else text
+
+
+def _counted(title: str, found: Sized) -> str:
+    return f"{title} ({len(found):,})"
+
+
+def _texts_of(values: Mapping[str, Any]) -> dict[str, str]:
+    return {k: "" if v is None else value_text(v) for k, v in values.items()}
+
+
+def _without_empty(facts: Mapping[str, str]) -> dict[str, str]:
+    return {name: text for name, text in facts.items() if text}
+
+
+def _head_facts(state: RunState) -> dict[str, str]:
+    """Return what stands below the name."""
+    writers = [w for w in state.writers if w.main] or state.writers
+    writer = writers[-1] if writers else None
+    argv = state.start.get("argv")
+    facts = {
+        "id": state.run_id,
+        "folder": str(state.folder),
+        "about": state.description,
+        "started": _with_age(state.created, state),
+        "ended": _with_age(state.ended, state),
+        "last entry": _with_age(state.updated, state) if state.ended is None else "",
+        "duration": span(state.duration),
+        "attempt": str(state.attempt) if state.attempt > 1 else "",
+        "user": text_from(state.environment.get("user")),
+        "host": writer.host if writer else "",
+        "pid": str(writer.pid) if writer and writer.pid is not None else "",
+        "parent": state.parent or "",
+        "command": _command_line(argv) if isinstance(argv, list) else "",
+        "in folder": text_from(state.start.get("cwd")),
+    }
+    return _without_empty(facts)
+
+
+def _with_age(ts: str | None, state: RunState) -> str:
+    """Return a time, and how long ago it was."""
+    seconds = seconds_of(ts)
+    if seconds is None:
+        return ""
+    return f"{moment(ts)} ({age_text(max(0.0, state.read_at - seconds))} ago)"
+
+
+def _command_line(argv: list[Any]) -> str:
+    import shlex
+
+    return shlex.join(word for word in argv if isinstance(word, str))
+
+
+def _snapshot_facts(state: RunState) -> dict[str, str]:
+    said = state.snapshot or {}
+    size, files = whole_from(said.get("size")), whole_from(said.get("files"))
+    facts = {
+        "id": text_from(said.get("id")),
+        "size": "" if size is None else size_text(size),
+        "files": "" if files is None else f"{files:,}",
+    }
+    return _without_empty(facts)
+
+
+def _git_facts(state: RunState) -> dict[str, str]:
+    """Return commit, branch and remote, and whether files had been changed."""
+    said = mapping_from(state.start.get("git"))
+    later = mapping_from(state.environment.get("git"))
+    is_dirty = (said | later).get("dirty")
+    facts = {
+        name: text_from((said | later).get(name))
+        for name in ("commit", "branch", "remote")
+    }
+    if is_dirty is not None and any(facts.values()):
+        facts["changed files"] = "yes" if is_dirty else "no"
+    return _without_empty(facts)
+
+
+def _environment_facts(state: RunState) -> dict[str, str]:
+    said = state.environment
+    cpu = mapping_from(said.get("cpu"))
+    cores, ram = whole_from(cpu.get("count")), whole_from(said.get("ram_bytes"))
+    model = text_from(cpu.get("model"))
+    gpus = said.get("gpu")
+    installed = mapping_from(said.get("packages"))
+    facts = {
+        "python": text_from(said.get("python")) or text_from(state.start.get("python")),
+        "executable": text_from(said.get("executable")),
+        "script": text_from(said.get("script")),
+        "platform": text_from(said.get("platform")),
+        "cpu": " × ".join(filter(None, (str(cores) if cores else "", model))),
+        "gpu": _gpu_text(gpus) if isinstance(gpus, list) else "",
+        "ram": size_text(ram) if ram else "",
+        "packages": f"{len(installed):,}; --packages lists them" if installed else "",
+    }
+    return _without_empty(facts)
+
+
+def _gpu_text(gpus: list[Any]) -> str:
+    """Return the names of GPUs, equal ones counted."""
+    names = [name for name in gpus if isinstance(name, str)]
+    counts = {name: names.count(name) for name in names}
+    return ", ".join(f"{n} × {name}" if n > 1 else name for name, n in counts.items())
+
+
+# --- tables --------------------------------------------------------------------------
+
+
+def _metric_columns(rows: Sequence[tuple[str, dict[str, Any]]]) -> list[Column]:
+    def of(statistic: str) -> list[str]:
+        return [_number_text(facts.get(statistic)) for _, facts in rows]
+
+    return [
+        Column("name", [one_line(name, 120) for name, _ in rows], least=8),
+        *(Column(title, of(title), is_right=True) for title in ("last", "min", "max")),
+        Column("count", [_count_text(facts) for _, facts in rows], is_right=True),
+    ]
+
+
+def _count_text(facts: Mapping[str, Any]) -> str:
+    count = whole_from(facts.get("count"))
+    return "" if count is None else f"{count:,}"
+
+
+def _number_text(value: Any) -> str:
+    """Return a number of a metric: NaN and the infinities are texts in the files."""
+    try:
+        return "" if value is None else short(float(value))
+    except (TypeError, ValueError, OverflowError):
+        return one_line(value_text(value), 20)
+
+
+def _artifact_columns(rows: Sequence[Any]) -> list[Column]:
+    return [
+        Column("size", [size_text(a.size) for a in rows], is_right=True),
+        Column("path", [one_line(a.path) for a in rows], least=20),
+        Column("type", [one_line(a.media_type, 40) for a in rows], least=8),
+    ]
+
+
+def _model_columns(rows: Sequence[Mapping[str, Any]]) -> list[Column]:
+    def of(key: str) -> list[str]:
+        values = (row.get(key) for row in rows)
+        return ["" if v is None else one_line(value_text(v)) for v in values]
+
+    return [
+        Column("name", of("name"), least=8),
+        Column("version", of("version"), is_right=True),
+        Column("path", of("path"), least=20),
+    ]
+
+
+def _writer_columns(rows: Sequence[WriterState]) -> list[Column]:
+    """Return the processes that wrote the run, or do."""
+    pids = ["" if w.pid is None else str(w.pid) for w in rows]
+    ranks = ["" if w.rank is None else f"{w.rank}/{w.world_size}" for w in rows]
+    attempts = [str(w.attempt) for w in rows]
+    entries = ["" if w.last_seq is None else f"{w.last_seq + 1:,}" for w in rows]
+    return [
+        Column("writer", [w.name or "main" for w in rows]),
+        Column("state", list(map(_state_of, rows)), colour_of=_state_colour),
+        Column("rank", ranks, is_right=True),
+        Column("attempt", attempts if {*attempts} > {"1"} else [""] * len(rows)),
+        Column("host", [one_line(w.host, 60) for w in rows], least=8),
+        Column("pid", pids, is_right=True),
+        Column("started", [moment(w.started) for w in rows], rank=1),
+        Column("duration", [_lifetime(w) for w in rows], is_right=True, rank=2),
+        Column("entries", entries, is_right=True, rank=3),
+    ]
+
+
+def _lifetime(writer: WriterState) -> str:
+    first, last = seconds_of(writer.started), seconds_of(writer.ended)
+    return "" if first is None or last is None else span(max(0.0, last - first))
+
+
+def _state_of(writer: WriterState) -> str:
+    """Say whether a process is there, has said goodbye, or is gone without it."""
+    if writer.alive:
+        return "alive"
+    if writer.ended is None:
+        return "lost"
+    word = writer.status
+    return "ended" if word in (None, "Completed") else f"ended {one_line(word, 20)}"
+
+
+def _state_colour(cell: str) -> str:
+    return {"alive": _GREEN, "lost": _RED, "ended Failed": _RED}.get(cell, "")
+
+
+@dataclass(frozen=True, slots=True)
+class _Child:
+    """A child of the run, as far as it is still there.
+
+    Attributes:
+        path: Where it is, or was.
+        run_id: Its id.
+        state: What its files say; None where it is not there, or was not looked at.
+    """
+
+    path: Path
+    run_id: str
+    state: RunState | None
+
+
+def _children(state: RunState, most: int) -> list[_Child]:
+    """Return all children; what is beyond so many is not looked at."""
+    return [_child(state, Path(p), n < most) for n, p in enumerate(state.children)]
+
+
+def _child(state: RunState, told: Path, is_read: bool) -> _Child:
+    """Look for a child below the root as it is now, else where it was."""
+    root = state.folder.parent.parent
+    for path in (root.joinpath(*told.parts[-2:]), told) if is_read else ():
+        try:
+            return _Child(path, told.name, read_state(path))
+        except (OSError, ValueError, MlogError):  # removed, or elsewhere
+            continue
+    return _Child(told, told.name, None)
+
+
+def _child_columns(rows: Sequence[_Child]) -> list[Column]:
+    names = ["" if c.state is None else one_line(c.state.name) for c in rows]
+    words = ["not there" if c.state is None else c.state.status for c in rows]
+    spans = ["" if c.state is None else span(c.state.duration) for c in rows]
+    statuses = [one_line(f"{SYMBOLS.get(word, '…')} {word}", 24) for word in words]
+    return [
+        Column("id", [one_line(c.run_id, 60) for c in rows]),
+        Column("name", names, least=8),
+        Column("status", statuses, colour_of=lambda c: STATUS_COLOURS.get(c[2:], "")),
+        Column("duration", spans, is_right=True),
+    ]
+
+
+# --- the log -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _LogErrors:
+    """The last errors of a run's logs.
+
+    Attributes:
+        entries: As they were written, the oldest first.
+        is_part: Whether the logs were too long to be read to their beginnings.
+    """
+
+    entries: list[dict[str, Any]]
+    is_part: bool
+
+
+def _read_errors(folder: Path) -> _LogErrors:
+    """Find the last errors, from the ends of the logs."""
+    found: list[dict[str, Any]] = []
+    left, is_part = _MAX_LOG, False
+    for path, size in _logs(folder):
+        read = min(left, size)
+        errors = list(islice(_errors_from_end(path, size, read), _LAST_ERRORS))
+        found += reversed(errors)
+        left -= read
+        is_part |= read < size and len(errors) < _LAST_ERRORS
+    found.sort(key=lambda entry: text_from(entry.get("ts")))
+    return _LogErrors(found[-_LAST_ERRORS:], is_part)
+
+
+def _logs(folder: Path) -> list[tuple[Path, int]]:
+    """Return the log files of a run and their sizes, the last changed first."""
+    found = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            segment = parse_segment(entry.name)
+            if segment is not None and segment.stream == "logs":
+                status = entry.stat(follow_symlinks=False)
+                found.append((status.st_mtime_ns, Path(entry.path), status.st_size))
+    return [(path, size) for _, path, size in sorted(found, reverse=True)]
+
+
+def _errors_from_end(path: Path, size: int, most: int) -> Iterator[dict[str, Any]]:
+    """Yield the errors in the last bytes of a file, the newest first."""
+    rest = b""  # the end of a line whose beginning lies in the block before
+    end, first = size, size - most
+    try:
+        with read_from(path) as file:
+            while end > first:
+                start = max(first, end - _BLOCK)
+                file.seek(start)
+                block = file.read(end - start) + rest
+                cut = (block.find(b"\n") + 1 or len(block)) if start else 0
+                yield from _errors_in(block[cut:])
+                rest, end = block[:cut], start
+    except OSError:  # not for us to read, or removed just now
+        return
+
+
+def _errors_in(lines: bytes) -> Iterator[dict[str, Any]]:
+    """Yield the errors among whole lines, the last first.
+
+    The level is the third key of an entry; what looks the same farther behind is some
+    field of the caller's.
+    """
+    places = chain.from_iterable(_places(lines, level) for level in _ERRORS)
+    for place in sorted(places, reverse=True):
+        begin = lines.rfind(b"\n", 0, place) + 1
+        end = lines.find(b"\n", place)
+        if end < 0 or lines.count(b'"', begin, place) != 6:  # ts, its value, seq
+            continue
+        entry = parse_line(lines[begin:end])
+        if entry is not None:
+            yield entry
+
+
+def _places(content: bytes, word: bytes) -> Iterator[int]:
+    place = content.find(word)
+    while place >= 0:
+        yield place
+        place = content.find(word, place + 1)
+
+
+def _log_title(log: _LogErrors) -> str:
+    part = f" (in the last {_MAX_LOG >> 20} MB of the log)" if log.is_part else ""
+    return f"last errors{part}"
+
+
+def _clock(entry: Mapping[str, Any]) -> str:
+    ts = text_from(entry.get("ts"))
+    return moment(ts) if seconds_of(ts) is not None else ""
+
+
+# --- JSON ----------------------------------------------------------------------------
+
+
+def _fields_of(state: RunState, log: _LogErrors, *, packages: bool) -> dict[str, Any]:
+    """Return the whole state under the names it has in Python; times as in the files."""
+    fields = dataclasses.asdict(state)
+    environment = dict(fields.pop("environment"))
+    if not packages:
+        environment.pop("packages", None)
+    folder = fields.pop("folder")
+    return {
+        "run": json_text(fields.pop("run_id")),
+        **fields,
+        "experiment": json_text(state.experiment),
+        "name": json_text(state.name),
+        "duration": state.duration,
+        "artifacts": list(fields["artifacts"].values()),
+        "environment": environment,
+        "last_errors": log.entries,
+        "path": json_text(str(folder)),
+    }
