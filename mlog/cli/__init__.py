@@ -17,7 +17,7 @@ from mlog.escaping import inline
 
 __all__ = ["main"]
 
-_COMMANDS = ("init", "ls", "path", "run", "show", "tail")
+_COMMANDS = ("compare", "init", "ls", "path", "plot", "report", "run", "show", "tail")
 
 _EXAMPLES = """\b
 Examples:

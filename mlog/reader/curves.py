@@ -21,11 +21,18 @@ from mlog.escaping import escape, inline
 
 __all__ = [
     "Column",
+    "Frame",
     "Summary",
+    "above_zero",
+    "axes",
     "columns_of",
+    "curve",
     "exact",
+    "labelled_ticks",
+    "marks",
     "markup",
     "nice_ticks",
+    "picture",
     "short",
     "sparkline",
     "summarize",
@@ -393,7 +400,7 @@ def _block(value: float, low: float, high: float) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Frame:
+class Frame:
     """Where the plot lies in the picture, and what its edges stand for.
 
     Attributes:
@@ -458,22 +465,23 @@ def svg_curve(
             f"a curve needs at least 120 × 60 pixels, got {width}×{height}"
         )
     found = summarize(steps, values)
-    of = _above_zero(values) if log else values
+    of = above_zero(values) if log else values
     columns = columns_of(steps, of, max(1, (width - 40) // 2))
     parts = [_heading(title, found, width)]
     if any(column.is_drawn for column in columns):
         parts += _plot(columns, width, height, log)
     else:
         parts += _empty(columns, found, width, height)
-    return _svg(parts, _description(title, found, log, of), width, height)
+    return picture(parts, _description(title, found, log, of), width, height)
 
 
-def _above_zero(values: Collection[Any]) -> list[float]:
-    """Put what a logarithmic axis cannot show below its end."""
+def above_zero(values: Collection[Any]) -> list[float]:
+    """Return values for a logarithmic axis: what it cannot show is minus infinity."""
     return [-math.inf if value <= 0 else value for value in _floats(values)]
 
 
-def _svg(parts: Iterable[str], description: str, width: int, height: int) -> str:
+def picture(parts: Iterable[str], description: str, width: int, height: int) -> str:
+    """Return an SVG of parts that are SVG, with a text as its tooltip."""
     text = markup(description)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}"'
@@ -531,28 +539,58 @@ def _empty(
     if columns:
         xs = (columns[0].first, columns[-1].last)
         bottom = height - _FOOT
-        frame = _Frame(8, width - _EDGE, _HEAD, bottom, xs, (0, 1), float)
+        frame = Frame(8, width - _EDGE, _HEAD, bottom, xs, (0, 1), float)
         yield _x_axis(frame)
-        yield from _marks(columns, frame)
+        yield from marks(columns, frame)
 
 
 def _plot(columns: list[Column], width: int, height: int, log: bool) -> Iterator[str]:
+    frame, lines = axes(columns, width, height, log)
+    yield lines
+    yield from curve(columns, frame)
+    yield from marks(columns, frame)
+    yield _tooltips(columns, frame)
+
+
+def axes(
+    columns: list[Column], width: int, height: int, log: bool
+) -> tuple[Frame, str]:
+    """Return a frame that columns of one or more series fit in, and its axes as SVG.
+
+    Args:
+        columns: At least one with a finite value; above zero, if `log`.
+        width: Of the picture in pixels, like `height`.
+        log: Whether the y axis is logarithmic.
+    """
     drawn = [column for column in columns if column.is_drawn]
     low, high = min(c.low for c in drawn), max(c.high for c in drawn)
     scale = math.log10 if log else float
     ys = _padded(scale(low), scale(high))
     bottom = height - _FOOT
     most = max(2, int((bottom - _HEAD) // 20))
-    ticks = _log_ticks(low, high, most) if log else nice_ticks(low, high, most)
-    labels = _tick_texts(ticks) if not log else [_log_text(tick) for tick in ticks]
+    ticks, labels = labelled_ticks(low, high, most, log=log)
     left = min(width * 0.45, 8 + _LETTER * max(map(len, labels)))
-    xs = (columns[0].first, columns[-1].last)
-    frame = _Frame(left, width - _EDGE, _HEAD, bottom, xs, ys, scale)
-    yield _y_axis(frame, ticks, labels)
-    yield _x_axis(frame)
-    yield from _curve(columns, frame)
-    yield from _marks(columns, frame)
-    yield _tooltips(columns, frame)
+    xs = (min(c.first for c in columns), max(c.last for c in columns))
+    frame = Frame(left, width - _EDGE, _HEAD, bottom, xs, ys, scale)
+    return frame, _y_axis(frame, ticks, labels) + _x_axis(frame)
+
+
+def labelled_ticks(
+    low: float, high: float, most: int, *, log: bool = False
+) -> tuple[list[float], list[str]]:
+    """Return round numbers for an axis, and the texts that stand beside them.
+
+    Args:
+        low: Least finite number of the axis; above zero, if `log`.
+        high: Greatest.
+        most: About how many there is room for.
+        log: Whether the axis is logarithmic.
+    """
+    if log:
+        ticks = _log_ticks(low, high, most)
+        return ticks, [_log_text(tick) for tick in ticks]
+    ticks = nice_ticks(low, high, most)
+    return ticks, _tick_texts(ticks)
 
 
 def _padded(low: float, high: float) -> tuple[float, float]:
@@ -592,7 +630,7 @@ def _log_text(value: float) -> str:
 # --- parts of the picture ----------------------------------------------------------
 
 
-def _y_axis(frame: _Frame, ticks: list[float], labels: list[str]) -> str:
+def _y_axis(frame: Frame, ticks: list[float], labels: list[str]) -> str:
     """Return thin lines across the plot and their labels on its left."""
     left, right = _n(frame.left), _n(frame.right)
     lines, texts, below = "", "", math.inf
@@ -610,7 +648,7 @@ def _y_axis(frame: _Frame, ticks: list[float], labels: list[str]) -> str:
     )
 
 
-def _x_axis(frame: _Frame) -> str:
+def _x_axis(frame: Frame) -> str:
     """Return the line below the plot with its labels."""
     low, high = frame.xs
     width = frame.right - frame.left
@@ -633,7 +671,7 @@ def _whole(ticks: list[float]) -> list[float]:
     return [tick for tick in ticks if tick.is_integer()] or ticks
 
 
-def _x_label(frame: _Frame, x: float, label: str) -> str:
+def _x_label(frame: Frame, x: float, label: str) -> str:
     """Return a label in the middle under its tick, but inside of the picture."""
     half = len(label) * _LETTER / 2
     x = min(x, frame.right + _EDGE - half - 1)
@@ -643,7 +681,7 @@ def _x_label(frame: _Frame, x: float, label: str) -> str:
     )
 
 
-def _curve(columns: list[Column], frame: _Frame) -> Iterator[str]:
+def curve(columns: list[Column], frame: Frame) -> Iterator[str]:
     """Yield the band, the line and the dots; a place without a value is a gap."""
     runs = [list(run) for drawn, run in groupby(columns, lambda c: c.is_drawn) if drawn]
     if any(column.low < column.high for run in runs for column in run):
@@ -668,22 +706,22 @@ def _curve(columns: list[Column], frame: _Frame) -> Iterator[str]:
         )
 
 
-def _band(run: list[Column], frame: _Frame) -> str:
+def _band(run: list[Column], frame: Frame) -> str:
     """Return the outline of a band: along the greatest values, back along the least."""
     there = [_at(column, column.high, frame) for column in run]
     back = [_at(column, column.low, frame) for column in reversed(run)]
     return f"M{'L'.join(there + back)}Z"
 
 
-def _polyline(run: list[Column], frame: _Frame) -> str:
+def _polyline(run: list[Column], frame: Frame) -> str:
     return f"M{'L'.join(_at(column, column.end, frame) for column in run)}"
 
 
-def _at(column: Column, value: float, frame: _Frame) -> str:
+def _at(column: Column, value: float, frame: Frame) -> str:
     return f"{_n(frame.x(column.middle))} {_n(frame.y(value))}"
 
 
-def _marks(columns: list[Column], frame: _Frame) -> Iterator[str]:
+def marks(columns: list[Column], frame: Frame) -> Iterator[str]:
     """Yield crosses and arrows for what is not finite, and shade how far it reaches."""
     kinds = (
         ("nan", [c for c in columns if c.nan], "m-3 0l6 6m0-6l-6 6", frame.top),
@@ -703,7 +741,7 @@ def _marks(columns: list[Column], frame: _Frame) -> Iterator[str]:
             )
 
 
-def _shade(columns: list[Column], frame: _Frame) -> str:
+def _shade(columns: list[Column], frame: Frame) -> str:
     """Return a faint area over all columns with something that is not finite."""
     path = ""
     for is_odd, run in groupby(columns, lambda c: bool(c.nan or c.up or c.down)):
@@ -727,7 +765,7 @@ def _apart(places: Iterable[float]) -> Iterator[float]:
             before = place
 
 
-def _tooltips(columns: list[Column], frame: _Frame) -> str:
+def _tooltips(columns: list[Column], frame: Frame) -> str:
     """Return an area without colour around each column, whose tooltip has its values."""
     middles = [frame.x(column.middle) for column in columns]
     inner = [(a + b) / 2 for a, b in pairwise(middles)]
