@@ -17,7 +17,10 @@ from mlog.escaping import inline
 
 __all__ = ["main"]
 
-_COMMANDS = ("compare", "init", "ls", "path", "plot", "report", "run", "show", "tail")
+_COMMANDS = (
+    *("compare", "init", "ls", "path", "plot", "prune", "report", "rm", "run"),
+    *("show", "tail", "verify"),
+)
 
 _EXAMPLES = """\b
 Examples:
