@@ -12,8 +12,8 @@ from typing import Any
 import click
 import orjson
 
+from mlog.cli.fields import STATUS_COLOURS, age_text, json_text
 from mlog.cli.lines import wants_colour
-from mlog.cli.ls import STATUS_COLOURS, age_text, json_text
 from mlog.cli.options import RunCommand, dir_option, find, run_argument
 from mlog.cli.table import (
     Column,

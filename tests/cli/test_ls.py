@@ -11,7 +11,7 @@ import orjson
 import pytest
 from click.testing import CliRunner, Result
 
-from mlog.cli.ls import age_text, command
+from mlog.cli.ls import command
 from mlog.cli.table import Column, fit, fitted, pad, table_lines, text_width, width_of
 from mlog.errors import MlogError, RunNotFoundError
 from tests.cli.conftest import Child
@@ -443,20 +443,6 @@ class TestTrouble:
 
 class TestCells:
     """Texts of cells, and the table that they are put into."""
-
-    @pytest.mark.parametrize(
-        ("seconds", "text"),
-        [
-            (0.9, "0 s"),
-            (59.9, "59 s"),
-            (60, "1 min"),
-            (7_199, "1 h"),
-            (86_400, "1 d"),
-            (1e8, "1,157 d"),
-        ],
-    )
-    def test_age(self, seconds: float, text: str) -> None:
-        assert age_text(seconds) == text
 
     @pytest.mark.parametrize(
         ("text", "width", "fitting"),
