@@ -18,8 +18,8 @@ from mlog.escaping import inline
 __all__ = ["main"]
 
 _COMMANDS = (
-    *("compare", "init", "ls", "path", "plot", "prune", "report", "rm", "run"),
-    *("show", "tail", "verify"),
+    *("compare", "export", "init", "ls", "path", "plot", "prune", "query"),
+    *("report", "rm", "run", "show", "tail", "verify"),
 )
 
 _EXAMPLES = """\b
