@@ -77,7 +77,7 @@ def command(
     as_json: bool,
     dir_: str | None,
 ) -> None:
-    """Write RUN (default: latest), or several, into files in DIR for other programs.
+    """Write RUN (default: latest), or several, into files in DIR.
 
     \b
     csv          metrics.csv: a line for each number, of all ranks and attempts;
