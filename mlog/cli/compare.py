@@ -12,7 +12,7 @@ import click
 import orjson
 
 from mlog.cli.lines import wants_colour
-from mlog.cli.options import RunCommand, dir_option, find
+from mlog.cli.options import RunCommand, dir_option, find, typed
 from mlog.cli.table import fit, pad, painted, print_lines, text_width, width_of
 from mlog.reader.braille import LEAST_WIDTH, braille_plot, range_of
 from mlog.reader.compare import (
@@ -48,14 +48,6 @@ Examples:
   mlog compare -2 latest --plot
   mlog compare a1b2c3 d4e5f6 --packages --json | jq .params
 """
-
-
-def typed(
-    _ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
-) -> tuple[str, ...]:
-    """Give names of runs such as `-2`, which `RunCommand` has changed, their hyphen."""
-    minus = "\N{MINUS SIGN}"
-    return tuple(f"-{v[1:]}" if v.startswith(minus) else v for v in values)
 
 
 @click.command("compare", cls=RunCommand, epilog=_EXAMPLES)

@@ -15,9 +15,7 @@ from typing import Any, NamedTuple, TextIO, TypeAlias
 import click
 import orjson
 
-from mlog.cli.compare import typed
-from mlog.cli.options import RunCommand, dir_option, find
-from mlog.cli.query import root_of
+from mlog.cli.options import RunCommand, dir_option, find, root_of, typed
 from mlog.errors import MlogError, RunNotFoundError
 from mlog.escaping import inline
 from mlog.reader.alive import is_time, seconds_of

@@ -27,7 +27,7 @@ from mlog.cli.fields import (
     status_text,
 )
 from mlog.cli.lines import wants_colour
-from mlog.cli.options import dir_option
+from mlog.cli.options import all_runs, dir_option, root_of
 from mlog.cli.table import (
     Column,
     fitted,
@@ -38,8 +38,7 @@ from mlog.cli.table import (
 )
 from mlog.errors import MlogError, RunNotFoundError
 from mlog.escaping import inline
-from mlog.layout import find_root, slug
-from mlog.reader.find import iter_runs
+from mlog.layout import slug
 from mlog.reader.page_words import one_line
 from mlog.reader.query import parse_filter
 from mlog.reader.state import RunState, read_state
@@ -133,8 +132,8 @@ def command(
     property.NAME; the NAME alone will do. --spark and --counts read whole files.
     """
     most = (0 if as_json else _MOST) if count is None else count
-    root = _root(dir_)
-    there = _all_runs(root)
+    root = root_of(dir_)
+    there = all_runs(root)
     folders = _of_experiment(there, experiment, root)
     found = _Runs()
     shown, total = _choose(found, folders, fits, sort, most)
@@ -155,35 +154,6 @@ def command(
 
 
 # --- which runs ----------------------------------------------------------------------
-
-
-def _root(dir_: str | None) -> Path:
-    try:
-        cwd = Path.cwd()
-    except OSError:  # somebody removed it
-        cwd = Path(os.sep)
-    try:
-        return find_root(dir_, env=os.environ, cwd=cwd)
-    except ValueError as exc:
-        raise click.BadParameter(str(exc), param_hint="--dir") from exc
-
-
-def _all_runs(root: Path) -> list[Path]:
-    """Return the folders of all runs; at least one.
-
-    Raises:
-        RunNotFoundError: There is none; the message says what to type next.
-        OSError: The root cannot be read.
-    """
-    folders = list(iter_runs(root))
-    if folders:
-        return folders
-    if root.exists():
-        os.listdir(root)  # raises where that is the reason
-    raise RunNotFoundError(
-        f"no runs yet in {root}: start one with `mlog.start_run()` in a script, "
-        "or name another folder with --dir"
-    )
 
 
 def _of_experiment(there: list[Path], experiment: str | None, root: Path) -> list[Path]:

@@ -10,7 +10,15 @@ from mlog.errors import RunNotFoundError
 from mlog.layout import find_root
 from mlog.reader.find import find_run, iter_runs
 
-__all__ = ["RunCommand", "dir_option", "find", "run_argument"]
+__all__ = [
+    "RunCommand",
+    "all_runs",
+    "dir_option",
+    "find",
+    "root_of",
+    "run_argument",
+    "typed",
+]
 
 _MINUS = "\N{MINUS SIGN}"
 _NTH = re.compile(r"-[1-9][0-9]*")
@@ -43,6 +51,40 @@ dir_option = click.option(
 )
 
 
+def typed(
+    _ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Give names of runs such as `-2`, which `RunCommand` has changed, their hyphen."""
+    return tuple(_with_hyphen(_ctx, _param, value) for value in values)
+
+
+def root_of(dir_: str | None) -> Path:
+    """Return the root of all runs that `--dir` stands for; it need not be there.
+
+    Raises:
+        click.BadParameter: Its name stands for no folder.
+    """
+    try:
+        return find_root(dir_, env=os.environ, cwd=_cwd())
+    except ValueError as exc:
+        raise click.BadParameter(str(exc), param_hint="--dir") from exc
+
+
+def all_runs(root: Path) -> list[Path]:
+    """Return the folders of all runs; at least one.
+
+    Raises:
+        RunNotFoundError: There is none; the message says what to type next.
+        OSError: The root cannot be read.
+    """
+    folders = list(iter_runs(root))
+    if not folders and root.exists():
+        os.listdir(root)  # raises where that is the reason
+    if not folders:
+        raise RunNotFoundError(_no_runs(root))
+    return folders
+
+
 def find(ref: str, dir_: str | None) -> Path:
     """Return the folder of the run that somebody typed, absolute.
 
@@ -50,19 +92,20 @@ def find(ref: str, dir_: str | None) -> Path:
         MlogError: Nothing or several fit; the message says what to type next.
         click.BadParameter: The root's name stands for no folder.
     """
-    try:
-        root = find_root(dir_, env=os.environ, cwd=_cwd())
-    except ValueError as exc:
-        raise click.BadParameter(str(exc), param_hint="--dir") from exc
+    root = root_of(dir_)
     try:
         return find_run(ref, root=root)
     except RunNotFoundError as exc:
         if next(iter_runs(root), None) is not None:
             raise
-        raise RunNotFoundError(
-            f"no runs yet in {root}: start one with `mlog.start_run()` in a script, "
-            "or name another folder with --dir"
-        ) from exc
+        raise RunNotFoundError(_no_runs(root)) from exc
+
+
+def _no_runs(root: Path) -> str:
+    return (
+        f"no runs yet in {root}: start one with `mlog.start_run()` in a script, "
+        "or name another folder with --dir"
+    )
 
 
 def _cwd() -> Path:

@@ -9,14 +9,13 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from itertools import chain, islice
 from math import isfinite
-from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 import click
 import orjson
 
 from mlog.cli.lines import wants_colour
-from mlog.cli.options import dir_option
+from mlog.cli.options import all_runs, dir_option, root_of
 from mlog.cli.table import (
     Column,
     fitted,
@@ -24,10 +23,8 @@ from mlog.cli.table import (
     table_lines,
     width_of,
 )
-from mlog.errors import MlogError, RunNotFoundError
+from mlog.errors import MlogError
 from mlog.escaping import escape, inline
-from mlog.layout import find_root
-from mlog.reader.find import iter_runs
 from mlog.reader.page_words import one_line
 from mlog.reader.tables import COLUMNS, Answer, QueryError, Tables
 
@@ -115,37 +112,11 @@ def _sql(text: str) -> str:
     return sys.stdin.buffer.read().decode("utf-8", "replace")
 
 
-def root_of(dir_: str | None) -> Path:
-    """Return the root of all runs that `--dir` stands for; it need not be there.
-
-    Raises:
-        click.BadParameter: Its name stands for no folder.
-    """
-    try:
-        return find_root(dir_, env=os.environ, cwd=_cwd())
-    except ValueError as exc:
-        raise click.BadParameter(str(exc), param_hint="--dir") from exc
-
-
 def _tables(dir_: str | None) -> Tables:
     """Return the tables of all runs; there is at least one run."""
     root = root_of(dir_)
-    folders = list(iter_runs(root))
-    if not folders:
-        if root.exists():
-            os.listdir(root)  # raises where that is the reason
-        raise RunNotFoundError(
-            f"no runs yet in {root}: start one with `mlog.start_run()` in a script, "
-            "or name another folder with --dir"
-        )
+    folders = all_runs(root)
     return Tables(folders, [root])
-
-
-def _cwd() -> Path:
-    try:
-        return Path.cwd()
-    except OSError:  # somebody removed it
-        return Path(os.sep)
 
 
 def _report(tables: Tables, most: int, *, told: bool) -> None:

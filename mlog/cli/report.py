@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 import orjson
 
-from mlog.cli.compare import typed
-from mlog.cli.options import RunCommand, dir_option, find
+from mlog.cli.options import RunCommand, dir_option, find, typed
 from mlog.cli.saving import save
 from mlog.escaping import inline
 from mlog.reader.page_words import size_text

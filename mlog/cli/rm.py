@@ -23,13 +23,12 @@ from typing import Any
 import click
 import orjson
 
-from mlog.cli.compare import typed
-from mlog.cli.options import RunCommand, dir_option, find
+from mlog.cli.options import RunCommand, dir_option, find, root_of, typed
 from mlog.cli.table import Column, fitted, print_lines, table_lines, width_of
 from mlog.errors import MlogError, UnsafePathError
 from mlog.escaping import inline
 from mlog.folder import read_from
-from mlog.layout import find_root, parse_segment
+from mlog.layout import parse_segment
 from mlog.reader.alive import SILENCE, is_alive
 from mlog.reader.events import read_writers
 from mlog.reader.find import iter_runs
@@ -162,14 +161,6 @@ def check_options(options: Options) -> Options:
             "nobody can be asked, standard input is no terminal: add --yes or --dry-run"
         )
     return options
-
-
-def root_of(dir_: str | None) -> Path:
-    """Return the root that was named or found."""
-    try:
-        return find_root(dir_, env=os.environ, cwd=Path().absolute())
-    except ValueError as exc:
-        raise click.BadParameter(str(exc), param_hint="--dir") from exc
 
 
 # --- what goes -----------------------------------------------------------------------

@@ -11,14 +11,18 @@ from typing import Any
 import click
 import orjson
 
-from mlog.cli.compare import typed
 from mlog.cli.lines import wants_colour
-from mlog.cli.options import RunCommand, dir_option, find
+from mlog.cli.options import (
+    RunCommand,
+    all_runs,
+    dir_option,
+    find,
+    root_of,
+    typed,
+)
 from mlog.cli.table import print_lines
-from mlog.errors import MlogError, RunNotFoundError
+from mlog.errors import MlogError
 from mlog.escaping import inline
-from mlog.layout import find_root
-from mlog.reader.find import iter_runs
 from mlog.reader.page_words import count_text, size_text
 from mlog.reader.verify import (
     ArtifactProblem,
@@ -67,7 +71,7 @@ def command(
     """
     if is_all and runs:
         raise click.UsageError("--all is all runs: leave out RUN")
-    folders = _all(dir_) if is_all else _named(runs or ("latest",), dir_)
+    folders = all_runs(root_of(dir_)) if is_all else _named(runs or ("latest",), dir_)
     show = _Output(as_json=as_json, only_incomplete=is_all)
     for folder in folders:
         try:
@@ -82,21 +86,6 @@ def command(
 
 def _named(runs: Iterable[str], dir_: str | None) -> list[Path]:
     return list(dict.fromkeys(find(run, dir_) for run in runs))
-
-
-def _all(dir_: str | None) -> list[Path]:
-    """Return all runs; at least one."""
-    try:
-        root = find_root(dir_, env=os.environ, cwd=Path().absolute())
-    except ValueError as exc:
-        raise click.BadParameter(str(exc), param_hint="--dir") from exc
-    folders = list(iter_runs(root))
-    if not folders:
-        raise RunNotFoundError(
-            f"no runs yet in {root}: start one with `mlog.start_run()` in a script, "
-            "or name another folder with --dir"
-        )
-    return folders
 
 
 class _Output:

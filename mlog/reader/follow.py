@@ -26,9 +26,10 @@ from typing import Any
 
 import orjson
 
+from mlog.folder import read_from
 from mlog.layout import SegmentName, parse_segment
 
-__all__ = ["Follower", "Found", "parse_line"]
+__all__ = ["Follower", "Found", "lines_in", "parse_line"]
 
 _MAX_LINE = 1 << 20
 _CHUNK = 1 << 18
@@ -281,6 +282,24 @@ def _by_writer(readings: Iterable[_Reading]) -> list[list[list[_Reading]]]:
     each = [(writer, list(stream)) for (writer, _), stream in streams]
     writers = groupby(each, key=itemgetter(0))
     return [[stream for _, stream in found] for _, found in writers]
+
+
+def lines_in(path: Path, start: int, size: int) -> bytes:
+    """Return the whole lines of a part of a file; b"" where it cannot be read.
+
+    Args:
+        path: A segment; a link is not followed.
+        start: Where to begin; unless that is 0, behind the next newline.
+        size: How much to read.
+    """
+    try:
+        with read_from(path) as file:
+            file.seek(start)
+            content = file.read(size)
+    except OSError:
+        return b""
+    begin = content.find(b"\n") + 1 if start else 0
+    return content[begin : content.rfind(b"\n") + 1]
 
 
 def parse_line(line: bytes) -> dict[str, Any] | None:

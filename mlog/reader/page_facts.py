@@ -15,11 +15,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from mlog.folder import read_from
 from mlog.layout import parse_segment
 from mlog.reader.curves import Summary, sparkline, summarize
 from mlog.reader.fields import mapping_from, text_from
-from mlog.reader.follow import parse_line
+from mlog.reader.follow import lines_in, parse_line
 from mlog.reader.page_words import count_text, moment, one_line, span, value_text
 from mlog.reader.series import History, are_numbers, read_histories
 from mlog.reader.state import RunState, read_state
@@ -211,7 +210,7 @@ def _some_entries(
     apart = max(_BLOCK, sum(size for _, size in found) // _BLOCKS)
     for path, size in found:
         for start in range(0, size, apart):
-            lines = _whole_lines(path, start, min(_BLOCK, size - start))
+            lines = lines_in(path, start, min(_BLOCK, size - start))
             entries = map(parse_line, lines.splitlines())
             yield from (entry for entry in entries if entry is not None)
 
@@ -227,7 +226,7 @@ def _read_log(folder: Path) -> LogFacts:
         size = min(left, status.st_size)
         is_part |= size < status.st_size
         left -= size
-        content = _whole_lines(path, status.st_size - size, size)
+        content = lines_in(path, status.st_size - size, size)
         warnings += sum(1 for _ in _lines_of(content, b"WARNING"))
         for level in _ERRORS:
             places = list(_lines_of(content, level))
@@ -235,18 +234,6 @@ def _read_log(folder: Path) -> LogFacts:
             if places:
                 last = _later(last, _entry_at(content, places[-1]))
     return LogFacts(warnings, errors, last, is_part)
-
-
-def _whole_lines(path: Path, start: int, size: int) -> bytes:
-    """Return the whole lines of a part of a file; b"" where it cannot be read."""
-    try:
-        with read_from(path) as file:
-            file.seek(start)
-            content = file.read(size)
-    except OSError:
-        return b""
-    begin = content.find(b"\n") + 1 if start else 0
-    return content[begin : content.rfind(b"\n") + 1]
 
 
 def _lines_of(content: bytes, level: bytes) -> Iterator[int]:

@@ -13,9 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from mlog.folder import read_from
 from mlog.layout import SegmentName, parse_segment
-from mlog.reader.follow import parse_line
+from mlog.reader.follow import lines_in, parse_line
 
 __all__ = ["ErrorLines", "last_errors", "last_lines"]
 
@@ -62,7 +61,7 @@ def last_errors(folder: Path, *, most: int = 5, around: int = 5) -> list[ErrorLi
         size = min(left, status.st_size)
         left -= size
         path = folder / segment.filename
-        content = _whole_lines(path, status.st_size - size, size)
+        content = lines_in(path, status.st_size - size, size)
         found += _groups(content, segment.writer, most, around)
     found.sort(key=lambda one: str(one.last["ts"]), reverse=True)
     return found[:most]
@@ -77,7 +76,7 @@ def last_lines(folder: Path, *, count: int = 10) -> list[dict[str, Any]]:
     """
     for segment, status in _logs(folder):
         start = max(0, status.st_size - _TAIL)
-        content = _whole_lines(folder / segment.filename, start, _TAIL)
+        content = lines_in(folder / segment.filename, start, _TAIL)
         entries = map(parse_line, content.splitlines()[-count:])
         found = [entry for entry in entries if entry is not None]
         if found:
@@ -94,18 +93,6 @@ def _logs(folder: Path) -> list[tuple[SegmentName, os.stat_result]]:
             if segment is not None and segment.stream == "logs":
                 found.append((segment, entry.stat(follow_symlinks=False)))
     return sorted(found, key=lambda one: one[1].st_mtime_ns, reverse=True)
-
-
-def _whole_lines(path: Path, start: int, size: int) -> bytes:
-    """Return the whole lines of a part of a file; b"" where it cannot be read."""
-    try:
-        with read_from(path) as file:
-            file.seek(start)
-            content = file.read(size)
-    except OSError:
-        return b""
-    begin = content.find(b"\n") + 1 if start else 0
-    return content[begin : content.rfind(b"\n") + 1]
 
 
 # --- lines ---------------------------------------------------------------------------

@@ -20,7 +20,7 @@ dependencies:
 - pip:
   - azureml-defaults~=1.40  # pinned
   - 'scikit-learn>=1.0'
-  - --extra-index-url https://example.org/simple
+  - --prefer-binary
 - conda-forge::lightgbm=3
 channels: [anaconda, conda-forge]
 """
@@ -35,7 +35,7 @@ def test_a_conda_file_is_read() -> None:
     assert conda.conda_channels == ["anaconda", "conda-forge"]
     assert conda.conda_packages == ["python=3.8.13", "conda-forge::lightgbm=3"]
     assert conda.pip_packages == ["azureml-defaults~=1.40", "scikit-learn>=1.0"]
-    assert conda.pip_options == ["--extra-index-url https://example.org/simple"]
+    assert conda.pip_options == ["--prefer-binary"]
 
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_.=-]{0,10}", fullmatch=True)

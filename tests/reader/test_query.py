@@ -24,7 +24,7 @@ def writer(host: str, main: bool, started: str = "") -> WriterState:
 def state() -> RunState:
     """A run that the filters below are asked about."""
     return RunState(
-        Path("/root/digits/20261123-182700-3f9a1c"),
+        Path("/runs/digits/20261123-182700-3f9a1c"),
         "20261123-182700-3f9a1c",
         experiment="digits",
         name="second try (wide)",
@@ -124,7 +124,7 @@ class TestFields:
 
     @pytest.mark.parametrize("field", ["created", "duration", "host"])
     def test_facts_may_be_missing_too(self, field: str) -> None:
-        empty = RunState(Path("/root/e/r"), "r")
+        empty = RunState(Path("/runs/e/r"), "r")
         assert not parse_filter(f"{field}>=0 or {field}<=0 or {field}~0")(empty)
         assert parse_filter(f"{field}!=0")(empty)
 
@@ -245,7 +245,7 @@ class TestLogic:
         assert parse_filter(text)(state) == expected
 
     def test_a_keyword_in_quotes_is_a_text(self) -> None:
-        state = RunState(Path("/root/e/r"), "r", name="and", tags={"or": "not"})
+        state = RunState(Path("/runs/e/r"), "r", name="and", tags={"or": "not"})
         assert parse_filter("name='and' and tag.or='not'")(state)
 
     def test_long_chains_are_no_trouble(self, state: RunState) -> None:
@@ -258,8 +258,8 @@ class TestLogic:
             return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
         fits = parse_filter(f"tag.{quoted(name)} = {quoted(value)}")
-        assert fits(RunState(Path("/root/e/r"), "r", tags={name: value}))
-        assert not fits(RunState(Path("/root/e/r"), "r", tags={name: value + "x"}))
+        assert fits(RunState(Path("/runs/e/r"), "r", tags={name: value}))
+        assert not fits(RunState(Path("/runs/e/r"), "r", tags={name: value + "x"}))
 
 
 Model = tuple[str, Callable[[RunState], bool]]
@@ -319,7 +319,7 @@ def test_a_filter_means_what_python_means(
     filter: Model, params: dict[str, int]
 ) -> None:
     text, means = filter
-    state = RunState(Path("/root/e/r"), "r", params=params)
+    state = RunState(Path("/runs/e/r"), "r", params=params)
     assert parse_filter(text)(state) == means(state)
 
 
@@ -378,7 +378,7 @@ class TestErrors:
             assert first.startswith("filter: ")
             assert len(caret) <= len(shown) + 1
         else:
-            assert fits(RunState(Path("/root/e/r"), "r")) in (True, False)
+            assert fits(RunState(Path("/runs/e/r"), "r")) in (True, False)
 
     @given(
         found=st.none()
@@ -394,7 +394,7 @@ class TestErrors:
     def test_whatever_a_run_holds_is_compared(
         self, found: Any, sign: str, value: str
     ) -> None:
-        state = RunState(Path("/root/e/r"), "r", params={"a": found})
+        state = RunState(Path("/runs/e/r"), "r", params={"a": found})
         state.metrics = {"a": {"last": found}}
         for field in ("param.a", "metric.a"):
             answer = parse_filter(f"{field}{sign}{value}")(state)
@@ -404,7 +404,7 @@ class TestErrors:
 @given(st.floats(), st.floats())
 def test_every_float_is_compared_as_python_does(found: float, value: float) -> None:
     """Also with the last of its digits; NaN equals only itself."""
-    state = RunState(Path("/root/e/r"), "r", params={"a": found})
+    state = RunState(Path("/runs/e/r"), "r", params={"a": found})
     for sign, means in SIGNS.items():
         expected = means(found, value)
         if math.isnan(found) and math.isnan(value):

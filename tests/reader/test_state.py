@@ -103,7 +103,7 @@ class TestFacts:
         main.add("run.tags", owner="me", gpu=None)
         main.add("run.properties", commit="3f9a")
         main.add("run.artifact", path="a/b.png", size=3, sha256="00", media_type="x/y")
-        main.add("run.child", run="c", path="/root/exp/c")
+        main.add("run.child", run="c", path="/runs/exp/c")
         main.add("run.model", name="net", version=1, path="a")
         main.add("run.snapshot", id="s", size=5, files=2)
         loss = {"last": 0.5, "min": 0.5, "max": 2, "count": 9}
@@ -118,7 +118,7 @@ class TestFacts:
             updated=at(11),
             ended=at(10),
             parent="/gone/p",
-            children=["/root/exp/c"],
+            children=["/runs/exp/c"],
             params={"lr": 0.1, "sizes": [1, 2]},
             tags={"owner": "me", "gpu": None},
             properties={"commit": "3f9a"},
