@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,10 @@ from tests.helpers import FakeClock
 # No deadline for a single example: a busy machine is no bug.
 settings.register_profile("mlog", settings(), deadline=None)
 settings.load_profile("mlog")
+
+if os.environ.get("PYTEST_XDIST_WORKER"):
+    # Workers ignore Ctrl-C, and what they start would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _LAUNCHERS = ("MLOG_", "_MLOG_", "SLURM_", "TORCHELASTIC_")
 _RANKS = ("RANK", "LOCAL_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")

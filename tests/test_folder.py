@@ -2,6 +2,7 @@
 
 import os
 import stat
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -376,7 +377,10 @@ def as_user(uid: int, gid: int, action: Callable[[], None]) -> str:
 @pytest.fixture
 def open_path(tmp_path: Path) -> Path:
     """A folder that other users can reach and not write to."""
-    for path in (tmp_path, *tmp_path.parents[:2]):
+    top = Path(tempfile.gettempdir())
+    for path in (tmp_path, *tmp_path.parents):
+        if path == top or not path.is_relative_to(top):
+            break
         path.chmod(path.stat().st_mode | 0o711)
     return tmp_path
 

@@ -36,7 +36,7 @@ SCRIPTS = Path(sys.executable).parent
 ANNOUNCED = re.compile(r"^mlog: run \S+ → .+\n", re.MULTILINE)
 # Commands of a developer, checked by .ci/run itself.
 DEVELOPING = {
-    "python -m pytest",
+    "python -m pytest -n auto",
     "ruff check",
     "ruff format --check",
     "mypy",

@@ -146,7 +146,7 @@ def test_a_notebook_has_no_script(
     launcher.touch()
     monkeypatch.setattr(sys, "argv", [str(launcher), "-f", "kernel.json"])
     assert "script" not in environment()
-    monkeypatch.delattr(sys.modules["__main__"], "__file__")
+    monkeypatch.delattr(sys.modules["__main__"], "__file__", raising=False)
     monkeypatch.setattr(sys, "argv", [])
     assert "script" not in environment()
 
