@@ -7,6 +7,8 @@
 import os
 from typing import TYPE_CHECKING, Any
 
+import orjson as _orjson  # noqa: F401  (8 ms that the first `start_run` need not take)
+
 from mlog.context import bind, set_step, step
 from mlog.errors import (
     ActivityFailedError,

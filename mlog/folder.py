@@ -11,9 +11,8 @@ import itertools
 import os
 import stat
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, NamedTuple, TypeVar
 
 from mlog.errors import UnsafePathError
 from mlog.types import Mode
@@ -38,8 +37,7 @@ _serial = itertools.count()
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(NamedTuple):
     """Permission bits of files and folders, kept under any umask."""
 
     file: int

@@ -34,10 +34,23 @@ _SHORTEST_TOKEN = 16
 _PLAIN = frozenset((int, float, bool, type(None)))
 
 
+class _Late:
+    """A pattern that is compiled when it is first used: a run's start need not wait."""
+
+    def __init__(self, pattern: str, flags: int = 0) -> None:
+        self._given = pattern, flags
+
+    def __getattr__(self, name: str) -> Any:
+        compiled = re.compile(*self._given)
+        for method in ("finditer", "fullmatch", "match", "sub"):
+            setattr(self, method, getattr(compiled, method))
+        return getattr(compiled, name)
+
+
 # A name with what joins it to its value. `\"` is a quote in JSON within JSON; the word
 # before the name makes "api key: …" one name. An option may also stand off its value,
 # alone or as an item of a printed list.
-_NAME = re.compile(
+_NAME = _Late(
     r"""
     (?<![A-Za-z0-9_.-])
     (?: (?P<option>--[A-Za-z][A-Za-z0-9_.-]*+) ["']?,?[ \t]++ (?![-=:])
@@ -49,13 +62,13 @@ _NAME = re.compile(
 )
 
 # An item of a command line that is a name, or what stands before its `=`.
-_ARGUMENT = re.compile(r"[-+~]*+[A-Za-z][A-Za-z0-9_.-]*+")
+_ARGUMENT = _Late(r"[-+~]*+[A-Za-z][A-Za-z0-9_.-]*+")
 
 # What follows a strong name: a string, a list of strings or a bare value. That one ends
 # at a blank, at a quote, and at & , or ; if it ends the text or another name follows.
 # A `"` before , or } closes an earlier string: no value. One without partner was cut.
 # `***@` is the password of a URL, out already.
-_VALUE = re.compile(
+_VALUE = _Late(
     r"""
     (?: [bru]? (?P<quote>\\{0,7}["']) (?![,:}\])]++(?:\s|$))
         (?: (?P<quoted>[^\r\n]*?) (?<!\\)(?P=quote) | (?P<open>[^\r\n]++) )
@@ -77,7 +90,7 @@ _VALUE = re.compile(
 
 # What follows a weak name, if it may be a credential. It holds neither = nor : inside,
 # so that what one name tries no other tries again.
-_CREDENTIAL = re.compile(
+_CREDENTIAL = _Late(
     r"""
     (?: [bru]? \\{0,7}["'] )?
     (?P<secret> [A-Za-z0-9_+%] [A-Za-z0-9_.+/~%-]{15,}+ ={0,2} )
@@ -87,10 +100,10 @@ _CREDENTIAL = re.compile(
 )
 
 # What a name that may mean a file may hold. Without = and :, so that no name is in it.
-_PATH = re.compile(r"(?:~|\.{1,2}|[A-Za-z]:)?[/\\][^\s=:;,]*")
+_PATH = _Late(r"(?:~|\.{1,2}|[A-Za-z]:)?[/\\][^\s=:;,]*")
 
 # Values that hide nothing: no value, a flag, a small number, a word of a sentence.
-_NO_SECRET = re.compile(
+_NO_SECRET = _Late(
     r"|\*+|none|null|nil|true|false|[-+]?\d{0,3}(?:\.\d+)?"
     r"|(?:is|was|are|and|or|to|of|for|in|with|if|not|option|required|missing|invalid)"
     r"[.:!?]?",
@@ -98,7 +111,7 @@ _NO_SECRET = re.compile(
 )
 
 # A header whose value goes on over blanks, to the end of its line or string.
-_LONG_HEADER = re.compile(
+_LONG_HEADER = _Late(
     r"(?<![A-Za-z])(?:"
     r"cookie:[ \t]*+(?=[^\s=:\"']++=)"
     r"|authorization:[ \t]*+(?:digest|aws4-hmac-sha256)[ \t]++(?=[^\s=:\"']++=)"

@@ -186,10 +186,20 @@ def normal_name(name: str) -> str:
     return _JOINTS.sub("_", _CAMEL.sub("_", name)).lower().strip("_+~")
 
 
+_TELLING = (
+    *("pass", "secret", "key", "token", "auth", "cookie", "conn", "hook", "signature"),
+    *("pwd", "cred", "bearer", "jwt", "sas", "pat", "sig"),
+)
+"""Each name of the tables has one of them. Compiling the tables takes milliseconds,
+which the start of a run, with its few and harmless names, need not wait for."""
+
+
 @lru_cache(maxsize=1024)
 def kind_of(name: str) -> Kind:
     """Return what the built-in tables say of a name, be it counted or not."""
     normal = normal_name(name).rstrip("0123456789").rstrip("_")
+    if not any(map(normal.__contains__, _TELLING)):
+        return Kind.OTHER
     if re.fullmatch(ORDINARY, normal):
         return Kind.ORDINARY
     if re.fullmatch(STRONG, normal):

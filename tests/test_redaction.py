@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlog.redaction import REDACTED, Redactor, make_redactor
+from mlog.secret_words import FILE, ORDINARY, STRONG, WEAK, Kind, kind_of, normal_name
 
 MIX = "A1b2" * 9
 """36 letters and digits."""
@@ -545,3 +546,34 @@ class TestAnyText:
         start = time.perf_counter()
         Redactor().text(text)
         assert time.perf_counter() - start < 10  # seconds; quadratic would be minutes
+
+
+# --- names, quickly ------------------------------------------------------------------
+
+_NAMES = st.one_of(
+    st.text(alphabet="abcdefghijklmnopqrstuvwxyz_", max_size=20),
+    st.builds(
+        "".join,
+        st.lists(
+            st.sampled_from(
+                "pass word pwd secret api_ key token auth cookie conn str hook _ sig "
+                "cred bearer jwt sas pat pad_ hf_ x_amz_ nature db_ ssh_ s 1".split()
+            ),
+            max_size=5,
+        ),
+    ),
+)
+
+
+@given(_NAMES)
+def test_names_judged_without_the_tables_are_in_none_of_them(name: str) -> None:
+    """The quick test of a name lets none pass that one of the tables has."""
+    normal = normal_name(name).rstrip("0123456789").rstrip("_")
+    tables = {
+        Kind.ORDINARY: ORDINARY,
+        Kind.STRONG: STRONG,
+        Kind.FILE: FILE,
+        Kind.WEAK: WEAK,
+    }
+    fitting = (kind for kind, table in tables.items() if re.fullmatch(table, normal))
+    assert kind_of(name) is next(fitting, Kind.OTHER)

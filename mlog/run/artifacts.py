@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Self, TextIO, TypeAlias
+from typing import Any, BinaryIO, NamedTuple, Self, TextIO, TypeAlias
 
 from mlog.errors import ArtifactNotFoundError, MlogError, UnsafePathError
 from mlog.folder import Access, Folder, access_for, read_from
@@ -59,8 +59,7 @@ _NOT_ON_WINDOWS = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """One artifact as it was stored.
 
     Attributes:

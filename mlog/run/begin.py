@@ -9,9 +9,8 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from mlog import context
 from mlog.errors import (
@@ -29,12 +28,10 @@ from mlog.layout import (
     new_run_id,
     slug,
 )
-from mlog.reader.find import find_run
-from mlog.reader.state import RunState, read_state
 from mlog.redaction import Redactor, make_redactor
 from mlog.run.cells import close_rerun
 from mlog.run.collect import folders_of
-from mlog.run.core import RunCore, open_runs, runs_here
+from mlog.run.core import RunCore, open_runs, runs_here, state_of
 from mlog.run.identity import Identity, identify, this_process
 from mlog.run.keeper import keeper
 from mlog.run.levels import LevelRule
@@ -45,6 +42,9 @@ from mlog.run.repository import git_facts
 from mlog.run.writer import Place, Writer, WriterOptions
 from mlog.tap import ensure_installed
 from mlog.types import LevelSpec, Mode
+
+if TYPE_CHECKING:  # the readers are loaded when something is read, not with a start
+    from mlog.reader.state import RunState
 
 __all__ = ["begin", "forget_implicit", "implicit", "inherited_env", "start_off"]
 
@@ -176,8 +176,7 @@ def begin(
 # --- choosing ------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
+class _Target(NamedTuple):
     """Where a run is to be: two folder names below a root."""
 
     root: Path
@@ -207,6 +206,8 @@ def _target(
 ) -> _Target:
     """Say which run is meant: one to resume, one to join, or a new one."""
     if isinstance(resume, str):
+        from mlog.reader.find import find_run
+
         path = find_run(resume, root=root, experiment=experiment)
         return _existing(path, None)
     if who.join is not None:
@@ -264,6 +265,8 @@ def _parent_path(
     if isinstance(parent, RunCore):
         return str(parent.path) if parent.path else None
     if parent is not None:
+        from mlog.reader.find import find_run
+
         return str(find_run(os.fspath(parent), root=root))
     outer_run = runs_here.get(outer) if outer is not None else None
     if outer_run is not None and outer_run.path is not None:
@@ -313,10 +316,12 @@ def _check_texts(**given: object) -> None:
             raise TypeError(f"{name} must be text, got {value!r}")
 
 
-def _earlier(folder: Folder) -> RunState | None:
+def _earlier(folder: Folder) -> "RunState | None":
     """Return what earlier attempts have said; None where there are none."""
+    if not folder.names():
+        return None
     try:
-        return read_state(folder.path)
+        return state_of(folder.path)
     except (OSError, RunNotFoundError):
         return None
 

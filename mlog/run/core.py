@@ -15,7 +15,7 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from mlog import context
 from mlog.errors import MlogError, warn_once
@@ -25,7 +25,10 @@ from mlog.run.joining import visiting
 from mlog.run.recorder import Recorder, Silent
 from mlog.types import Metrics
 
-__all__ = ["RunCore", "harmless", "open_runs", "runs_here"]
+if TYPE_CHECKING:
+    from mlog.reader.state import RunState
+
+__all__ = ["RunCore", "harmless", "open_runs", "runs_here", "state_of"]
 
 _LOGGER = "mlog"
 _LEVEL = 20
@@ -224,3 +227,13 @@ def open_runs() -> list[RunCore]:
     receivers = [ref() for ref in runs_here.keyrefs()]  # one step: no thread comes in
     found = [runs_here.get(each) for each in receivers if each is not None]
     return [run for run in found if run is not None]
+
+
+def state_of(folder: Path) -> "RunState":
+    """Return what a run's files say now; see `mlog.reader.state.read_state`.
+
+    The readers are loaded when something is first read: a start needs none of them.
+    """
+    from mlog.reader.state import read_state
+
+    return read_state(folder)

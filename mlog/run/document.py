@@ -9,16 +9,19 @@ Source of its keys: the README, "File format".
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from mlog.entry import stamp
 from mlog.folder import Folder
-from mlog.reader.state import RunState, read_state
+from mlog.run.core import state_of
 from mlog.run.writer import FORMAT
 
-__all__ = ["write_document"]
+if TYPE_CHECKING:
+    from mlog.reader.state import RunState
+
+__all__ = ["write_document", "write_first_document"]
 
 _OPTIONS = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
 
@@ -36,15 +39,53 @@ def write_document(
     Raises:
         OSError: It cannot be written.
     """
-    state = read_state(folder.path)
+    state = state_of(folder.path)
     data = _document(state) | ({} if status is None else {"status": status})
     if metrics is not None:
         data["metrics"] = metrics
-    folder.replace("run.json", orjson.dumps(data, option=_OPTIONS))
+    _replace(folder, data)
 
 
-def _document(state: RunState) -> dict[str, Any]:
+def write_first_document(
+    folder: Folder, start: Mapping[str, Any], attempt: int
+) -> None:
+    """Write `run.json` of a run of which nothing but its `run.start` is there.
+
+    It says the same as `write_document` would, without reading what was just written.
+
+    Args:
+        folder: The run's.
+        start: The entry of `run.start`.
+        attempt: Of its writer.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    run_id, said = folder.path.name, start["data"]
     data = {
+        "format": FORMAT,
+        "run_id": run_id,
+        "experiment": said.get("experiment") or folder.path.parent.name,
+        "display_name": said.get("display_name") or run_id,
+        "status": "Running",
+        "attempt": attempt,
+        "created": start["ts"],
+        "updated": stamp(time.time_ns() // 1_000),
+        "parent": said.get("parent"),
+        "params": {},
+        "tags": {},
+        "metrics": {},
+    }
+    _replace(folder, data)
+
+
+def _replace(folder: Folder, data: Mapping[str, Any]) -> None:
+    known = {key: value for key, value in data.items() if value is not None}
+    folder.replace("run.json", orjson.dumps(known, option=_OPTIONS))
+
+
+def _document(state: "RunState") -> dict[str, Any]:
+    return {
         "format": FORMAT,
         "run_id": state.run_id,
         "experiment": state.experiment,
@@ -62,4 +103,3 @@ def _document(state: RunState) -> dict[str, Any]:
         "error": state.error,
         "metrics": state.metrics,
     }
-    return {key: value for key, value in data.items() if value is not None}

@@ -5,13 +5,15 @@ is text, set once, and for programs rather than people.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlog.errors import warn_once
 from mlog.plain import safe_str
-from mlog.reader.state import RunState, read_state
-from mlog.run.core import RunCore, harmless
+from mlog.run.core import RunCore, harmless, state_of
 from mlog.run.given import as_mapping
+
+if TYPE_CHECKING:  # the readers are loaded when something is read, not with a start
+    from mlog.reader.state import RunState
 
 __all__ = ["FactMethods"]
 
@@ -169,11 +171,11 @@ class FactMethods(RunCore):
 
     # --- inside --------------------------------------------------------------------
 
-    def _state(self) -> RunState:
+    def _state(self) -> "RunState":
         """Read what the files say of the run now."""
-        return read_state(self._need_path())
+        return state_of(self._need_path())
 
-    def _remember(self, said: RunState | None, name: str | None) -> None:
+    def _remember(self, said: "RunState | None", name: str | None) -> None:
         """Take over what earlier attempts, or other processes, have said."""
         self._params = dict(said.params) if said is not None else {}
         self._tags = dict(said.tags) if said is not None else {}

@@ -2,16 +2,17 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from mlog.errors import MlogError
 from mlog.folder import GROUP, access_for, read_from
-from mlog.reader.find import iter_runs
-from mlog.reader.state import RunState, read_state
 from mlog.run.begin import begin
-from mlog.run.core import open_runs
+from mlog.run.core import open_runs, state_of
 from mlog.run.joining import options_of
 from mlog.run.life import LifeMethods
+
+if TYPE_CHECKING:  # the readers are loaded when something is read, not with a start
+    from mlog.reader.state import RunState
 
 __all__ = ["FamilyMethods", "fits", "handle"]
 
@@ -21,7 +22,7 @@ _Wanted = str | Mapping[str, Any] | None
 _MAX_DOCUMENT = 64 << 20
 
 
-def handle(cls: type[R], path: Path, said: RunState | None = None) -> R:
+def handle(cls: type[R], path: Path, said: "RunState | None" = None) -> R:
     """Return the object of the run at `path`: this process's own, or a new handle.
 
     Args:
@@ -35,7 +36,7 @@ def handle(cls: type[R], path: Path, said: RunState | None = None) -> R:
     for run in open_runs():
         if run.path == path and isinstance(run, cls):
             return run
-    said = said or read_state(path)
+    said = said or state_of(path)
     return cls.made(
         None,
         run_id=path.name,
@@ -180,7 +181,7 @@ class FamilyMethods(LifeMethods):
             if fits(state, tags, properties, status):
                 yield handle(cls, state.folder, state)
 
-    def _children(self, recursive: bool) -> Iterator[RunState]:
+    def _children(self, recursive: bool) -> "Iterator[RunState]":
         """Yield what the files of the children say, newest first."""
         if self.path is None:
             return
@@ -200,7 +201,7 @@ class FamilyMethods(LifeMethods):
 
 
 def fits(
-    state: RunState, tags: _Wanted, properties: _Wanted, status: str | None
+    state: "RunState", tags: _Wanted, properties: _Wanted, status: str | None
 ) -> bool:
     """Whether a run has the tags, properties and status that are asked for."""
     return (
@@ -222,14 +223,16 @@ def _text(value: Any) -> Any:
     return value if value is None else str(value)
 
 
-def _by_parent(root: Path) -> dict[str, list[RunState]]:
+def _by_parent(root: Path) -> "dict[str, list[RunState]]":
     """Return the runs below a root that have a parent, by its place."""
+    from mlog.reader.find import iter_runs
+
     found: dict[str, list[RunState]] = {}
     for folder in iter_runs(root):
         if not _may_have_parent(folder):
             continue
         try:
-            state = read_state(folder)
+            state = state_of(folder)
         except (OSError, MlogError):  # removed just now, or not for us to read
             continue
         if state.parent is not None:

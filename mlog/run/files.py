@@ -22,7 +22,7 @@ from mlog.run.artifacts import (
     guess_media_type,
 )
 from mlog.run.collect import collect, files_below
-from mlog.run.core import RunCore
+from mlog.run.core import RunCore, state_of
 
 __all__ = ["FileMethods"]
 
@@ -344,9 +344,7 @@ class FileMethods(RunCore):
         return () if self.path is None else (self.path, self.path.parent.parent)
 
     def _recorded_checksum(self, name: str) -> str:
-        from mlog.reader.state import read_state
-
-        artifact = read_state(self._need_path()).artifacts.get(name)
+        artifact = state_of(self._need_path()).artifacts.get(name)
         recorded = artifact.sha256 if artifact is not None else ""
         if not recorded and self._store().status(name) is not None:
             raise MlogError(

@@ -10,18 +10,17 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from mlog import context
 from mlog.entry import exception_type
 from mlog.errors import MlogError, be_strict, warn_once
 from mlog.plain import safe_str
-from mlog.reader.state import RunState
 from mlog.run import exits
 from mlog.run.capture import Capture
 from mlog.run.cells import remember
 from mlog.run.core import open_runs, runs_here
-from mlog.run.document import write_document
+from mlog.run.document import write_document, write_first_document
 from mlog.run.facts import FactMethods
 from mlog.run.files import FileMethods
 from mlog.run.joining import end_joined, open_run_folder
@@ -31,6 +30,9 @@ from mlog.run.status import failed_writers
 from mlog.run.summary import Summary
 from mlog.run.waiting import request_cancel
 from mlog.tap import clear_level_caches
+
+if TYPE_CHECKING:  # the readers are loaded when something is read, not with a start
+    from mlog.reader.state import RunState
 
 __all__ = ["OFF", "LifeMethods"]
 
@@ -49,6 +51,7 @@ class LifeMethods(FileMethods, FactMethods):
     _capture: Capture | None
     _env_before: str | None
     _has_grown: bool = False
+    _is_new: bool
     _written: float = 0.0
     outputs: tuple[str, ...]
     """Folders whose files become artifacts when the run ends."""
@@ -65,7 +68,7 @@ class LifeMethods(FileMethods, FactMethods):
         name: str | None = None,
         path: Path | None = None,
         parent: str | None = None,
-        said: RunState | None = None,
+        said: "RunState | None" = None,
     ) -> Self:
         """Make the object of a run; `start_run` and `open_run` make the run itself.
 
@@ -87,6 +90,7 @@ class LifeMethods(FileMethods, FactMethods):
             parent=parent,
         )
         run._remember(said, name)
+        run._is_new = said is None
         run._status = "Running"
         run._summary = run._capture = run._env_before = None
         run.outputs = ()
@@ -233,10 +237,10 @@ class LifeMethods(FileMethods, FactMethods):
         self._summary = Summary(writer.folder.path, writer.made["metrics"])
         if announce:
             writer.start()
-            writer.event("run.start", facts)
+            start = writer.event("run.start", facts)
             self._capture = Capture(self._event, self._cwd, has_git="git" in facts)
             keeper.watch(self._capture)
-            self._write_json()
+            self._write_json(start if self._is_new else None)
         keeper.watch(writer)
         keeper.watch(self)
         keeper.ensure()
@@ -402,13 +406,22 @@ class LifeMethods(FileMethods, FactMethods):
         own = self._summary.metrics if self._summary is not None else {}
         return self._metrics_before | own
 
-    def _write_json(self) -> None:
-        """Write `run.json`, from which people read a run fast."""
+    def _write_json(self, start: Mapping[str, Any] | None = None) -> None:
+        """Write `run.json`, from which people read a run fast.
+
+        Args:
+            start: The entry of `run.start`, where that is all there is.
+        """
         self._stale = self._has_grown = False
         recorder = self._recorder
         assert recorder is not None
         try:
-            write_document(recorder.writer.folder, self._status, self._summed())
+            folder = recorder.writer.folder
+            if start is not None:
+                write_first_document(folder, start, recorder.writer.attempt)
+                self._stale = True  # others may have written by now
+            else:
+                write_document(folder, self._status, self._summed())
         except (OSError, MlogError):  # derived: whoever misses it reads the events
             self._stale = True
 

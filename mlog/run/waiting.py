@@ -10,17 +10,19 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import orjson
 
 from mlog.errors import ActivityFailedError, MlogError, say
 from mlog.folder import read_from
 from mlog.layout import SegmentName
-from mlog.reader.state import RunState, read_state
 from mlog.run.artifacts import ArtifactStore
-from mlog.run.core import RunCore
+from mlog.run.core import RunCore, state_of
 from mlog.run.joining import open_run_folder
+
+if TYPE_CHECKING:  # the readers are loaded when something is read, not with a start
+    from mlog.reader.state import RunState
 
 __all__ = ["CANCEL", "NOTES", "STD_LOG", "WaitMethods", "follow", "request_cancel"]
 
@@ -51,13 +53,13 @@ class WaitMethods(RunCore):
 
     def get_status(self) -> str:
         """Return the status word, as the run's files say it now."""
-        return self._status if self.path is None else read_state(self.path).status
+        return self._status if self.path is None else state_of(self.path).status
 
     def get_detailed_status(self) -> dict[str, Any]:
         """Return `status`, and as `details` what ended the run, where something did."""
         if self.path is None:
             return {"status": self._status, "details": None}
-        state = read_state(self.path)
+        state = state_of(self.path)
         return {"status": state.status, "details": _message(state.error) or None}
 
     def get_details(self) -> dict[str, Any]:
@@ -70,7 +72,7 @@ class WaitMethods(RunCore):
             MlogError: The run is off.
         """
         path = self._need_path()
-        state = read_state(path)
+        state = state_of(path)
         details: dict[str, Any] = {
             "runId": self.id,
             "target": "local",
@@ -167,7 +169,7 @@ def follow(
     *,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
-) -> RunState:
+) -> "RunState":
     """Wait until a run has ended, or until nobody writes it any more.
 
     Args:
@@ -195,11 +197,11 @@ def follow(
             if show is not None:
                 show(found.entry)
         if ended:  # read once more, for what others wrote just before the end
-            return read_state(folder)
+            return state_of(folder)
         if news:
             pause, looked, missing = _SHORTEST, clock(), False
         elif clock() - looked >= _PATIENCE:
-            state = read_state(folder)
+            state = state_of(folder)
             is_missing = state.status == "NotResponding"
             if is_missing and missing:  # twice: a beginning run has no lock yet
                 return state
@@ -226,7 +228,7 @@ def request_cancel(path: Path) -> bool:
         RunNotFoundError: There is no run in the folder.
         OSError: The folder cannot be written to.
     """
-    if read_state(path).status in _ENDED or not _definition(path):
+    if state_of(path).status in _ENDED or not _definition(path):
         return False
     open_run_folder(path).replace(CANCEL, b"")
     return True
@@ -260,7 +262,7 @@ class _Screen:
         elif not self._is_script:
             self._write(f"{entry.get('level', '')} {logger}: {text}\n")
 
-    def sum_up(self, state: RunState, details: Mapping[str, Any]) -> None:
+    def sum_up(self, state: "RunState", details: Mapping[str, Any]) -> None:
         """Write the summary."""
         title = "Execution Summary"
         lines = [title, "=" * len(title), f"RunId: {self._run_id}"]
@@ -277,7 +279,7 @@ class _Screen:
         self._out.flush()
 
 
-def _failure(state: RunState) -> str:
+def _failure(state: "RunState") -> str:
     if state.status == "NotResponding":
         return (
             f"run {state.run_id} has no end, and the process that wrote it is gone; "

@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlog.entry import (
     MAX_LINE,
@@ -49,8 +49,7 @@ _ENTRY = b'{"ts":"'
 _SEQ = re.compile(rb'\{"ts":"[^"]*","seq":(\d+),')
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Which writer of a run this is.
 
     Attributes:
@@ -80,8 +79,7 @@ class Place:
             yield f"{name}-{os.urandom(2).hex()}".lstrip("-"), attempt
 
 
-@dataclass(frozen=True, slots=True)
-class WriterOptions:
+class WriterOptions(NamedTuple):
     """How a writer treats its files; see `start_run` for each.
 
     Attributes:
@@ -240,9 +238,11 @@ class Writer:
         for part in reversed(parts):
             self.write(stream, part)
 
-    def event(self, name: str, data: Mapping[str, Any]) -> None:
-        """Write an event that happens now; errors as for `write`."""
-        self.write("events", event_fields(name, data, self.redactor))
+    def event(self, name: str, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Write an event that happens now, and return its entry; errors as for `write`."""
+        entry = event_fields(name, data, self.redactor)
+        self.write("events", entry)
+        return entry
 
     def lose(
         self, reason: str, first: int | None, last: int | None = None, count: int = 1

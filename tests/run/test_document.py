@@ -1,6 +1,8 @@
 """`run.json`: it says what the events say, and may be missing."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,28 @@ def test_it_is_there_from_the_start() -> None:
     with mlog.start_run("e", name="n") as run:
         assert said(run)["status"] == "Running"
         assert (said(run)["run_id"], said(run)["display_name"]) == (run.id, "n")
+
+
+def test_the_first_one_says_what_is_read_from_the_events_afterwards() -> None:
+    """A start writes it without reading the events it has just written."""
+    with mlog.start_run("É one", name="n") as outer, mlog.start_run("e") as inner:
+        for run in (outer, inner):
+            first = said(run)
+            write_document(open_run_folder(folder(run)))
+            second = said(run)
+            assert list(first) == list(second)
+            assert first | {"updated": None} == second | {"updated": None}
+        assert said(inner)["parent"] == str(outer.path)
+
+
+def test_a_start_loads_no_reader() -> None:
+    """They would take as long as all the rest of it."""
+    code = "import mlog, sys; mlog.start_run('e'); "
+    code += "print([m for m in sys.modules if m.startswith('mlog.reader')])"
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert found.stdout == "[]\n"
 
 
 def test_it_says_what_the_run_was_told() -> None:

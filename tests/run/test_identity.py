@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,9 @@ import pytest
 from mlog.run.identity import Identity, Process, identify, this_process
 
 SHELL = Process(pid=4711, ppid=4000, parent_started="123456-0f1e2d3c", host="node1")
-OTHER = replace(SHELL, pid=4712, ppid=4001, parent_started="123999-0f1e2d3c")
-UNKNOWN = replace(SHELL, parent_started=None)
-INIT = replace(SHELL, ppid=1)
+OTHER = SHELL._replace(pid=4712, ppid=4001, parent_started="123999-0f1e2d3c")
+UNKNOWN = SHELL._replace(parent_started=None)
+INIT = SHELL._replace(ppid=1)
 SIBLINGS = "4000-123456-0f1e2d3c"
 LAUNCHER = "/runs/mnist/20261123-182700-3f9a1c"
 LAUNCHER_ID = "20261123-182700-3f9a1c"
@@ -98,7 +97,7 @@ CASES: list[tuple[str, dict[str, str], Process, dict[str, Any], Identity]] = [
     (
         "torchrun 2 ranks with id none: rank 1",
         torchrun(1, 2),
-        replace(SHELL, pid=4712),
+        SHELL._replace(pid=4712),
         {},
         rank_of(SIBLINGS, 1, 2),
     ),
