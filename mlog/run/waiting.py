@@ -22,10 +22,25 @@ from mlog.run.artifacts import ArtifactStore
 from mlog.run.core import RunCore
 from mlog.run.joining import open_run_folder
 
-__all__ = ["CANCEL", "NOTES", "STD_LOG", "WaitMethods", "follow", "request_cancel"]
+__all__ = [
+    "CANCEL",
+    "NOTES",
+    "STD_LOG",
+    "TYPED",
+    "WaitMethods",
+    "follow",
+    "note_typed",
+    "request_cancel",
+]
 
 CANCEL = ".cancel"
-"""File in a run's folder that asks the supervisor of its script to end it."""
+"""File in a run's folder that asks the supervisor of its script to end it.
+
+It holds the name of the first signal; nothing is SIGTERM.
+"""
+
+TYPED = ".typed"
+"""File in a run's folder whose time is that of the last Ctrl-C at its terminal."""
 
 STD_LOG = "user_logs/std_log.txt"
 """Artifact with all that a submitted script has printed."""
@@ -38,8 +53,11 @@ _ENDED = ("Completed", "Failed", "Canceled")
 _PRINTED = ("stdout", "stderr")
 _FIRST_EVENTS = 50
 
-_SHORTEST = 0.05
+_SHORTEST = 0.005
 _LONGEST = 1.0
+_LONGEST_SHOWN = 0.02
+"""Seconds between two looks; where somebody watches, what comes has to show soon."""
+
 _PATIENCE = 2.0
 """Seconds without an entry after which it is looked whether anybody writes the run."""
 
@@ -206,10 +224,10 @@ def follow(
             looked, missing = clock(), is_missing
         if not follower.has_ended:
             sleep(pause)
-            pause = min(pause * 1.5, _LONGEST)
+            pause = min(pause * 1.5, _LONGEST if show is None else _LONGEST_SHOWN)
 
 
-def request_cancel(path: Path) -> bool:
+def request_cancel(path: Path, by: str = "SIGTERM") -> bool:
     """Ask for a submitted script to be ended; its run becomes Canceled then.
 
     The request is a file in the run's folder, so it works from any process and machine
@@ -218,6 +236,8 @@ def request_cancel(path: Path) -> bool:
 
     Args:
         path: The run's folder.
+        by: Name of the signal that the script gets first: SIGTERM, SIGINT, SIGHUP or
+            SIGKILL. A later request with another one counts, too.
 
     Returns:
         False: nothing was done, as the run has ended or is no submitted script.
@@ -228,8 +248,20 @@ def request_cancel(path: Path) -> bool:
     """
     if read_state(path).status in _ENDED or not _definition(path):
         return False
-    open_run_folder(path).replace(CANCEL, b"")
+    open_run_folder(path).replace(CANCEL, by.encode("ascii"))
     return True
+
+
+def note_typed(path: Path) -> None:
+    """Tell the supervisor that Ctrl-C was typed at its script's terminal just now.
+
+    The script has got it already, and may go on: it may be a debugger. If it ends soon
+    it was cancelled.
+
+    Raises:
+        OSError: The folder cannot be written to.
+    """
+    open_run_folder(path).replace(TYPED, b"")
 
 
 class _Screen:

@@ -228,15 +228,15 @@ def test_pauses_grow_and_are_short_again_after_an_entry(fake_clock: FakeClock) -
     def sleep(seconds: float) -> None:
         fake_clock.advance(seconds)
         pauses.append(seconds)
-        if len(pauses) == 12:
+        if len(pauses) == 16:
             run.log("n", 1)
-        if len(pauses) == 14:
+        if len(pauses) == 18:
             run.complete()
 
     follow(run.path, sleep=sleep, clock=fake_clock)
-    assert pauses[:12] == sorted(pauses[:12])
-    assert pauses[11] == 1.0
-    assert pauses[12] == pauses[0] == 0.05
+    assert pauses[:16] == sorted(pauses[:16])
+    assert pauses[15] == 1.0
+    assert pauses[16] == pauses[0] == 0.005
 
 
 def _never(seconds: float) -> None:
