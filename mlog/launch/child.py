@@ -76,6 +76,8 @@ class Child:
         finally:
             for _, writing in pairs.values():
                 os.close(writing)
+            if attached.stdin is not None:
+                os.close(attached.stdin)
         self._has_exited = False
         self.terminals = frozenset(attached.terminals)
         self.streams = {name: reading for name, (reading, _) in pairs.items()}
@@ -177,6 +179,8 @@ def _preparation(memory: int | None, *, controls: bool) -> Callable[[], None]:
         if controls:  # for Ctrl-C, /dev/tty and the size of the window
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
         if memory is not None:
-            resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+            _, hard = resource.getrlimit(resource.RLIMIT_AS)
+            most = memory if hard == resource.RLIM_INFINITY else min(memory, hard)
+            resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
     return prepare

@@ -107,7 +107,7 @@ class Lines:
 
         A line over the limit covers at least one of the windows of half of it.
         """
-        if block.count(b"\r") != block.count(b"\r\n"):
+        if b"\r" in block and block.count(b"\r") != block.count(b"\r\n"):
             return False
         window = self._limit // 2
         starts = range(0, len(block) - window, window)

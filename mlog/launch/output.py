@@ -112,7 +112,9 @@ class Output:
 
     def _put_block(self, stream: str, clean: bytes) -> None:
         r"""Write whole lines; the last may have lost its `\n` with a secret."""
-        lines = clean.decode("utf-8", "replace").replace("\r\n", "\n").split("\n")
+        if b"\r" in clean:
+            clean = clean.replace(b"\r\n", b"\n")
+        lines = clean.decode("utf-8", "replace").split("\n")
         if not lines[-1]:
             del lines[-1]
         self.last.extend(line[:_MAX_LAST] for line in lines[-_LAST:])

@@ -19,6 +19,7 @@ from typing import Any
 import orjson
 
 from mlog.errors import MlogError, say
+from mlog.launch.attached import Attached
 from mlog.launch.config import ScriptRunConfig
 from mlog.launch.order import Order
 from mlog.layout import experiment_name, find_root, new_run_id, run_folder
@@ -67,6 +68,7 @@ def submit(
     parent: RunCore | str | os.PathLike[str] | None = None,
     mode: Mode = "private",
     grace: float = 10.0,
+    attached: Attached | None = None,
 ) -> Submitted:
     """Start a script as a run of its own, and return while it is being prepared.
 
@@ -83,6 +85,8 @@ def submit(
         mode: As for `start_run`.
         grace: Seconds the script has to end by itself when the run is cancelled,
             before it is killed.
+        attached: Descriptors of this process for the script and its supervisor. None:
+            the script reads nothing, and what it prints is only kept.
 
     Raises:
         FileNotFoundError, ValueError, TypeError: The config or an argument is wrong.
@@ -118,6 +122,8 @@ def submit(
         variables=config.variables,
         definition=_definition(config),
         run={key: to_json(value) for key, value in options.items() if value},
+        memory=config.memory,
+        attached=attached,
     )
     run = _start_supervisor(order)
     if isinstance(parent, RunCore):
@@ -142,6 +148,7 @@ def _definition(config: ScriptRunConfig) -> dict[str, Any]:
         "target": "local",
         "interpreter": config.interpreter,
         "max_run_duration_seconds": config.max_run_duration_seconds,
+        "memory_limit": config.memory,
         "in_place": config.in_place,
     }
 
@@ -161,6 +168,7 @@ def _start_supervisor(order: Order) -> Submitted:
         cwd=order.source,
         env=env,
         start_new_session=True,
+        pass_fds=order.attached.descriptors if order.attached else (),
     )
     try:
         ready, said = _talk(process, order)
