@@ -105,28 +105,33 @@ def command(
     LINE is script.py with its arguments. What it logs and prints lands in a run of its
     own. Ctrl-C ends the script, and the run as Canceled.
     """
-    options = {
+    options: dict[str, Any] = {
         "experiment": experiment,
         "root": dir_,
         "name": name,
         "tags": tags,
         "params": params,
     }
-    means = {
+    means: dict[str, Any] = {
         "azureml": azureml,
         "in_place": in_place,
         "memory_limit": memory,
         "max_run_duration_seconds": seconds,
     }
     if detach:
-        click.echo(_submit(line, means, options).folder)
+        click.echo(_submit(line, means, options | {"forked": _nothing}).folder)
         return
     with _interrupting(), lend() as lent:
-        submitted = _submit(line, means, options | {"attached": lent.attached})
+        options |= {"attached": lent.attached, "forked": lent.forked}
+        submitted = _submit(line, means, options)
         lent.given()
         say(f"mlog: run {submitted.run_id[-6:]} → {submitted.folder}")
         told = _show(submitted.folder, lent)
     raise SystemExit(_exit_code(submitted.folder, told))
+
+
+def _nothing() -> None:
+    """Let go of nothing: this process holds nothing open."""
 
 
 def _submit(

@@ -79,6 +79,11 @@ class Lent:
             os.close(fd)
         self._given.clear()
 
+    def forked(self) -> None:
+        """Close, in a supervisor that was forked, what is for the other process."""
+        for fd in self._reads:
+            os.close(fd)
+
     def close(self) -> None:
         """Let the terminal be as it was, and close all that is open."""
         self._restore()
