@@ -22,7 +22,7 @@ from mlog.launch.config import MAX_SECONDS, ScriptRunConfig
 from mlog.launch.submit import Submitted, submit
 from mlog.launch.terminal import Lent, lend
 from mlog.reader.state import RunState, read_state
-from mlog.run.waiting import note_typed, request_cancel
+from mlog.run.launched import note_typed, request_cancel
 
 __all__ = ["command"]
 

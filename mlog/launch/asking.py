@@ -4,7 +4,7 @@ import os
 import signal
 from pathlib import Path
 
-from mlog.run.waiting import CANCEL, TYPED
+from mlog.run.launched import CANCEL, TYPED
 
 __all__ = ["Asking"]
 
@@ -12,7 +12,7 @@ _MOST = 64
 
 
 class Asking:
-    """Looks for requests; see `mlog.run.waiting.request_cancel`.
+    """Looks for requests; see `mlog.run.launched.request_cancel`.
 
     Attributes:
         why: What the request says.

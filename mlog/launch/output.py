@@ -19,9 +19,9 @@ from mlog.folder import OpenFile
 from mlog.launch.cleaning import Cleaner
 from mlog.launch.lines import Lines, Piece
 from mlog.launch.relay import Relay
+from mlog.run.launched import NOTES, STD_LOG
 from mlog.run.printed import write_lines
 from mlog.run.recorder import Recorder
-from mlog.run.waiting import NOTES, STD_LOG
 
 __all__ = ["Output"]
 

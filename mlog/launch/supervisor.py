@@ -30,6 +30,8 @@ from mlog.layout import parse_segment
 from mlog.redaction import Redactor
 from mlog.run.api import Run
 from mlog.run.collect import FOLDERS
+from mlog.run.identity import host_name
+from mlog.run.machine import hardware
 from mlog.run.recorder import Recorder
 from mlog.run.snapshot import copy_snapshot
 from mlog.run.start import start_run
@@ -116,6 +118,7 @@ class _Supervisor:
         """Say what is to be run."""
         redactor = self._recorder.redactor
         said = dict(self._order.definition)
+        said["machine"] = {"host": host_name(), **hardware()}
         for key in ("arguments", "command"):
             if isinstance(redactor, Redactor) and isinstance(said.get(key), list):
                 said[key] = redactor.argv(said[key])

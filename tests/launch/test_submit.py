@@ -15,8 +15,8 @@ from mlog.errors import MlogError, RunNotFoundError
 from mlog.launch.config import ScriptRunConfig
 from mlog.launch.submit import submit
 from mlog.reader.state import read_state
+from mlog.run.launched import request_cancel
 from mlog.run.start import start_run
-from mlog.run.waiting import request_cancel
 from tests.helpers import REPO, entries, gaps, run_python
 from tests.launch.conftest import Launch, wait_for_end
 from tests.launch.helpers import (
