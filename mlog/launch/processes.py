@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "die_with_parent",
     "living_below",
     "living_in_session",
+    "living_of_run",
     "reap_below",
 ]
 
@@ -82,6 +84,17 @@ def living_below(pid: int) -> list[Process]:
     return below
 
 
+def living_of_run(folder: Path) -> list[Process]:
+    """Return living processes that were started to write a run, by their environment.
+
+    Those of other users do not show, and this one is not meant.
+    """
+    sign = b"\0MLOG_RUN=" + os.fsencode(folder) + b"\0"
+    own = os.getpid()
+    found = [p for p in _all() if p.state not in _GONE and p.pid != own]
+    return [p for p in found if sign in b"\0" + _environment_of(p.pid)]
+
+
 def reap_below(pid: int, *, but: int) -> None:
     """Collect ended children of this process that it has adopted.
 
@@ -112,6 +125,14 @@ def _read(name: str) -> Process:
     program = head.partition("(")[2]
     ids = int(parent), int(group), int(session)
     return Process(int(name), *ids, program, state)
+
+
+def _environment_of(pid: int) -> bytes:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return file.read()
+    except OSError:  # it has ended, or is not ours
+        return b""
 
 
 def _prctl(option: int, value: int) -> None:

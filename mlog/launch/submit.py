@@ -20,7 +20,9 @@ from mlog.launch.starting import start_supervisor
 from mlog.layout import experiment_name, find_root, new_run_id, run_folder
 from mlog.plain import to_json
 from mlog.reader.find import find_run
+from mlog.run.api import Run
 from mlog.run.core import RunCore
+from mlog.run.open import open_run
 from mlog.types import Mode
 
 __all__ = ["Submitted", "submit"]
@@ -40,6 +42,11 @@ class Submitted:
     folder: Path
     pid: int
 
+    @property
+    def run(self) -> Run:
+        """A handle on it: to wait for, to read, to cancel."""
+        return open_run(self.folder)
+
 
 def submit(
     config: ScriptRunConfig,
@@ -52,6 +59,7 @@ def submit(
     parent: RunCore | str | os.PathLike[str] | None = None,
     mode: Mode = "private",
     grace: float = 10.0,
+    show_output: bool = False,
     attached: Attached | None = None,
     forked: Callable[[], None] | None = None,
 ) -> Submitted:
@@ -70,6 +78,8 @@ def submit(
         mode: As for `start_run`.
         grace: Seconds the script has to end by itself when the run is cancelled,
             before it is killed.
+        show_output: Wait for its end and show what it prints; see
+            `Run.wait_for_completion`.
         attached: Descriptors of this process for the script and its supervisor. None:
             the script reads nothing, and what it prints is only kept.
         forked: For the command line; see `start_supervisor`.
@@ -78,6 +88,7 @@ def submit(
         FileNotFoundError, ValueError, TypeError: The config or an argument is wrong.
         RunNotFoundError: There is no such parent.
         MlogError: The run could not be made; the message says why.
+        ActivityFailedError: It failed (with `show_output`).
     """
     if not isinstance(config, ScriptRunConfig):
         raise TypeError(f"config must be a ScriptRunConfig, got {config!r}")
@@ -116,6 +127,8 @@ def submit(
     run = Submitted(order.run_id, Path(ready["folder"]), ready["pid"])
     if isinstance(parent, RunCore):
         parent._event("run.child", {"run": run.run_id, "path": str(run.folder)})
+    if show_output:
+        run.run.wait_for_completion(show_output=True)
     return run
 
 
