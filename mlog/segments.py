@@ -73,20 +73,23 @@ class Segment:
     def append(self, line: bytes) -> None:
         """Append one entry; returns when the whole line is with the kernel.
 
+        Several whole lines at once are as well several entries.
+
         Raises:
-            OSError: It could not be written. Nothing of it counts as written.
+            OSError: It could not be written. Nothing of it counts as written; of
+                several lines the first ones may be there.
         """
         file = self._file
         if file is None:
             file = self._open()
         try:
-            whole = _write(file.fd, line) == len(line)
+            done = _write(file.fd, line)
         except OSError as exc:
             if exc.errno != errno.EFBIG or not self.size:
                 raise
-            whole = False  # this file may not grow, another one may
-        if not whole:
-            file = self._append_again(file, line)
+            done = 0  # this file may not grow, another one may
+        if done != len(line):
+            file = self._append_again(file, line, done)
         self.size = size = self.size + len(line)
         if size >= self._limit:
             self._after_append(file)
@@ -181,10 +184,14 @@ class Segment:
                 if self._sync_later:
                     self._sealed.append(file)
 
-    def _append_again(self, file: OpenFile, line: bytes) -> OpenFile:
-        """Write a line that was cut short as a whole into the next segment."""
+    def _append_again(self, file: OpenFile, line: bytes, done: int) -> OpenFile:
+        """Write a line that was cut short as a whole into the next segment.
+
+        Of several lines those that are there as a whole stay where they are.
+        """
         self._seal(file)
         file = self._open()
+        line = line[line.rfind(b"\n", 0, done) + 1 :]
         if _write(file.fd, line) != len(line):
             self._seal(file)
             raise OSError(errno.ENOSPC, "short write")

@@ -18,7 +18,7 @@ from mlog.escaping import inline
 __all__ = ["main"]
 
 _COMMANDS = (
-    *("compare", "export", "init", "ls", "path", "plot", "prune", "query"),
+    *("cancel", "compare", "export", "init", "ls", "path", "plot", "prune", "query"),
     *("report", "rm", "run", "show", "tail", "verify"),
 )
 

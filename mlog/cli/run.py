@@ -1,25 +1,28 @@
 """`mlog run`: a script as a run of its own, with its output on this terminal.
 
 Standard output of the script comes out on standard output, its standard error on
-standard error, line by line; the command's exit code is the script's. Ctrl-C, SIGTERM
-and SIGHUP end the script, and so does a reader of the output that goes away (`| head`).
+standard error, byte by byte as it comes; the command's exit code is the script's.
+Ctrl-C, SIGTERM and SIGHUP reach the script and make the run Canceled, and a reader of
+the output that goes away (`| head`) ends it.
 """
 
 import contextlib
 import signal
-import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any, TextIO
+from typing import Any
 
 import click
 
 from mlog.cli.options import dir_option
 from mlog.errors import MlogError, say
-from mlog.launch.config import ScriptRunConfig
-from mlog.launch.submit import submit
-from mlog.run.waiting import NOTES, follow, request_cancel
+from mlog.launch.config import MAX_SECONDS, ScriptRunConfig
+from mlog.launch.submit import Submitted, submit
+from mlog.launch.terminal import Lent, lend
+from mlog.reader.state import RunState, read_state
+from mlog.run.launched import note_typed, request_cancel
 
 __all__ = ["command"]
 
@@ -27,12 +30,19 @@ _EXAMPLES = """\b
 Examples:
   mlog run train.py --lr 0.1
   mlog run --experiment sweep --tag team=a train.py
+  mlog run --memory 8G --max-duration 3600 train.py
   mlog run --azureml old_script.py       a script for the Azure ML SDK v1, as it is
   mlog run -- make train                 any command
 """
 
-_UNWATCHED = "the process that watched the script is gone; the script may still run"
-_SIGNALS = ("SIGTERM", "SIGHUP")
+_UNWATCHED = (
+    "the process that watched the script is gone, and the script was told to end; "
+    "what it had recorded is kept"
+)
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+_STRONGER = ("SIGTERM", "SIGKILL")
+_MANY, _QUICKLY = 3, 3.0
+"""So many typed Ctrl-C in so many seconds mean that the script does not listen."""
 
 
 def _pairs(
@@ -62,6 +72,19 @@ def _pairs(
     "--in-place", is_flag=True, help="Run in the folder, not in a copy of it."
 )
 @click.option("--azureml", is_flag=True, help="Let the script import azureml.")
+@click.option(
+    "--memory",
+    metavar="SIZE",
+    help="Most memory each of its processes may reserve: 512M, 8G (Linux).",
+)
+@click.option(
+    "--max-duration",
+    "seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=MAX_SECONDS,
+    metavar="SECONDS",
+    help="After which the script is ended. Default: 30 days.",
+)
 @dir_option
 @click.argument("line", nargs=-1, required=True, type=click.UNPROCESSED)
 def command(
@@ -72,6 +95,8 @@ def command(
     detach: bool,
     in_place: bool,
     azureml: bool,
+    memory: str | None,
+    seconds: float,
     dir_: str | None,
     line: tuple[str, ...],
 ) -> None:
@@ -80,44 +105,53 @@ def command(
     LINE is script.py with its arguments. What it logs and prints lands in a run of its
     own. Ctrl-C ends the script, and the run as Canceled.
     """
-    options = {
+    options: dict[str, Any] = {
         "experiment": experiment,
         "root": dir_,
         "name": name,
         "tags": tags,
         "params": params,
     }
-    with _signals():
-        _run(line, detach, azureml=azureml, in_place=in_place, options=options)
+    means: dict[str, Any] = {
+        "azureml": azureml,
+        "in_place": in_place,
+        "memory_limit": memory,
+        "max_run_duration_seconds": seconds,
+    }
+    if detach:
+        click.echo(_submit(line, means, options | {"forked": _nothing}).folder)
+        return
+    with _interrupting(), lend() as lent:
+        options |= {"attached": lent.attached, "forked": lent.forked}
+        submitted = _submit(line, means, options)
+        lent.given()
+        say(f"mlog: run {submitted.run_id[-6:]} → {submitted.folder}")
+        told = _show(submitted.folder, lent)
+    raise SystemExit(_exit_code(submitted.folder, told))
 
 
-def _run(
-    line: tuple[str, ...],
-    detach: bool,
-    *,
-    azureml: bool,
-    in_place: bool,
-    options: dict[str, Any],
-) -> None:
+def _nothing() -> None:
+    """Let go of nothing: this process holds nothing open."""
+
+
+def _submit(
+    line: tuple[str, ...], means: dict[str, Any], options: dict[str, Any]
+) -> Submitted:
     try:
-        config = _config(line, azureml=azureml, in_place=in_place)
-        submitted = submit(config, **options)
+        return submit(_config(line, **means), **options)
     except (ValueError, TypeError) as exc:
         raise click.UsageError(str(exc)) from exc
-    if detach:
-        click.echo(submitted.folder)
-        return
-    say(f"mlog: run {submitted.run_id[-6:]} → {submitted.folder}")
-    raise SystemExit(_watch(submitted.folder))
 
 
-def _config(line: tuple[str, ...], *, azureml: bool, in_place: bool) -> ScriptRunConfig:
+def _config(
+    line: tuple[str, ...], *, azureml: bool, in_place: bool, **means: Any
+) -> ScriptRunConfig:
     """Take a script with the folder it lies in; anything else is a command."""
     first = Path(line[0])
     if first.suffix != ".py":
         if azureml:
             raise ValueError(f"--azureml is for Python scripts, got {line[0]!r}")
-        return ScriptRunConfig(".", command=list(line), in_place=True)
+        return ScriptRunConfig(".", command=list(line), in_place=True, **means)
     if not first.is_file():
         raise MlogError(f"there is no script {line[0]}")
     return ScriptRunConfig(
@@ -126,32 +160,31 @@ def _config(line: tuple[str, ...], *, azureml: bool, in_place: bool) -> ScriptRu
         list(line[1:]),
         azureml=azureml,
         in_place=in_place,
+        **means,
     )
 
 
-class _Told(KeyboardInterrupt):
-    """This process was told to end by a signal other than Ctrl-C's.
-
-    Attributes:
-        number: Of the signal.
-    """
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.number = number
-
-
 @contextlib.contextmanager
-def _signals() -> Iterator[None]:
-    """Let signals that end this process interrupt it as Ctrl-C does.
+def _interrupting() -> Iterator[None]:
+    """Let signals that end this process interrupt it while there is no run yet.
 
     One that is ignored, as by `nohup`, stays ignored.
     """
+    with _on_signals(_interrupt):
+        yield
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+@contextlib.contextmanager
+def _on_signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     numbers = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
     former = {number: signal.getsignal(number) for number in numbers}
-    taken = [n for n, handler in former.items() if handler is signal.SIG_DFL]
+    taken = [n for n, each in former.items() if each is not signal.SIG_IGN]
     for number in taken:
-        signal.signal(number, _interrupt)
+        signal.signal(number, handler)
     try:
         yield
     finally:
@@ -159,66 +192,56 @@ def _signals() -> Iterator[None]:
             signal.signal(number, former[number])
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise _Told(number)
+def _show(folder: Path, lent: Lent) -> int:
+    """Show what the script prints until all is over.
 
+    Returns:
+        The number of the last signal that came meanwhile; that of SIGINT if none did.
+    """
+    told = [int(signal.SIGINT)]
 
-def _watch(folder: Path) -> int:
-    """Show what the script prints until it has ended; return the exit code."""
-    seen, told = _Seen(), int(signal.SIGINT)
-    while True:
+    def tell(number: int, frame: FrameType | None) -> None:
+        """Ask for the same signal, and then for stronger ones."""
+        asked = len(told) - 1
+        name = signal.Signals(number).name
+        names = [name, *(s for s in _STRONGER if s != name)]
+        told.append(number)
+        request_cancel(folder, names[min(asked, len(names) - 1)])
+
+    with _on_signals(tell):
         try:
-            state = follow(folder, seen.show)
-        except KeyboardInterrupt as exc:
-            if not request_cancel(folder):
-                raise
-            told = exc.number if isinstance(exc, _Told) else told
-            say("mlog: asked the script to end")
-            seen.skip()
-            continue
-        except BrokenPipeError:
+            lent.show(_typed(folder))
+        except OSError:
             request_cancel(folder)
             raise
-        break
+    return told[-1]
+
+
+def _typed(folder: Path) -> Callable[[], None]:
+    """Return what is to be done at a Ctrl-C that the script has got itself."""
+    times: list[float] = []
+
+    def typed() -> None:
+        note_typed(folder)
+        times.append(time.monotonic())
+        if len(times) >= _MANY and times[-1] - times[-_MANY] <= _QUICKLY:
+            request_cancel(folder)
+
+    return typed
+
+
+def _exit_code(folder: Path, told: int) -> int:
+    """Return the script's exit code; 128 and a signal's number where one ended it."""
+    state = read_state(folder)
     if state.status == "Canceled":
         return 128 + told
-    if state.status == "Completed" or seen.code:
-        return seen.code
-    message = (state.error or {}).get("msg") or _UNWATCHED
-    raise MlogError(f"run {state.run_id} is {state.status}: {message}")
+    code = (state.error or {}).get("exit_code", 0)
+    if state.status == "Completed" or code:
+        return int(code) if code >= 0 else 128 - int(code)
+    raise MlogError(f"run {state.run_id} is {state.status}: {_reason(state)}")
 
 
-class _Seen:
-    """Shows entries once, and notes the script's exit code."""
-
-    def __init__(self) -> None:
-        self.code = 0
-        self._shown = 0
-        self._skip = 0
-
-    def skip(self) -> None:
-        """Pass over what was shown already: the reading begins anew."""
-        self._skip, self._shown = self._shown, 0
-
-    def show(self, entry: Mapping[str, Any]) -> None:
-        """Show one entry, if it was printed."""
-        self._shown += 1
-        if self._shown <= self._skip:
-            return
-        data = entry.get("data")
-        if isinstance(data, dict) and "exit_code" in data:
-            code = data["exit_code"]
-            self.code = code if code >= 0 else 128 - code
-        logger = entry.get("logger")
-        if logger == "stdout":
-            _write(sys.stdout, entry)
-        elif logger in ("stderr", NOTES):
-            _write(sys.stderr, entry)
-
-
-def _write(stream: TextIO, entry: Mapping[str, Any]) -> None:
-    goes_on = (entry.get("extra") or {}).get("continues")
-    text = entry.get("msg", "") + ("" if goes_on else "\n")
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    stream.write(text.encode(encoding, "replace").decode(encoding))
-    stream.flush()
+def _reason(state: RunState) -> str:
+    if state.status == "NotResponding":
+        return _UNWATCHED
+    return str((state.error or {}).get("msg") or "it says not why")

@@ -1,4 +1,4 @@
-"""`python -m mlog.launch FOLDER`: the supervisor of one run; see `mlog.launch.submit`.
+"""`python -m mlog.launch FOLDER`: the supervisor of one run; see `mlog.launch.starting`.
 
 The folder is there for whoever looks at a list of processes; the order itself comes
 over stdin.
@@ -6,11 +6,9 @@ over stdin.
 
 import os
 import sys
-from pathlib import Path
-
-import orjson
 
 from mlog.launch.order import Order
+from mlog.launch.starting import tell_ready
 
 
 def main() -> None:
@@ -21,21 +19,9 @@ def main() -> None:
     from mlog.launch.supervisor import supervise
 
     try:
-        supervise(order, _tell)
+        supervise(order, tell_ready)
     except Exception as exc:
         sys.exit(f"{type(exc).__name__}: {exc}")
-
-
-def _tell(folder: Path) -> None:
-    """Say that the run is there; from now on nobody hears this process."""
-    from mlog.launch.submit import READY
-
-    said = {"folder": str(folder), "pid": os.getpid()}
-    os.write(1, READY + orjson.dumps(said) + b"\n")
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for fd in (0, 1, 2):
-        os.dup2(nothing, fd)
-    os.close(nothing)
 
 
 if __name__ == "__main__":

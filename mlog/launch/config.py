@@ -1,6 +1,7 @@
 """What is to be run, under v1's names: `ScriptRunConfig`."""
 
 import os
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -9,11 +10,13 @@ from typing import Any
 
 from mlog.plain import safe_str
 
-__all__ = ["MAX_SECONDS", "ScriptRunConfig"]
+__all__ = ["MAX_SECONDS", "ScriptRunConfig", "bytes_of"]
 
 MAX_SECONDS = 2_592_000
 """How long a script may run unless it is told otherwise: 30 days, as in v1."""
 
+_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?) ?([KMGT])?")
+_LEAST_MEMORY = 16 << 20
 _LOCAL = (None, "", "local")
 
 
@@ -32,6 +35,8 @@ class ScriptRunConfig:
         max_run_duration_seconds: After which the script is ended. None: no limit.
         azureml: Whether the script finds mlog under the name `azureml`.
         in_place: Whether it runs in the source folder itself, not in a copy.
+        memory_limit: Most memory that each of its processes may reserve: bytes, or a
+            text such as "512M" or "2G" (of 1,024). None: no limit.
     """
 
     def __init__(
@@ -51,6 +56,7 @@ class ScriptRunConfig:
         *,
         azureml: bool = False,
         in_place: bool = False,
+        memory_limit: int | str | None = None,
     ) -> None:
         """Describe a run; nothing is started.
 
@@ -73,6 +79,8 @@ class ScriptRunConfig:
             docker_runtime_config: None, or v1's object with `use_docker` False.
             azureml: See the attributes.
             in_place: See the attributes.
+            memory_limit: See the attributes. It is the system's limit of the address
+                space (RLIMIT_AS), which CUDA reserves plenty of.
 
         Raises:
             FileNotFoundError: The folder or the script is not there.
@@ -95,6 +103,7 @@ class ScriptRunConfig:
         self.docker_runtime_config = docker_runtime_config
         self.azureml = azureml
         self.in_place = in_place
+        self.memory_limit = memory_limit
         self.check()
 
     def check(self) -> None:
@@ -112,7 +121,14 @@ class ScriptRunConfig:
             raise ValueError(
                 f"max_run_duration_seconds must be seconds > 0 or None, got {limit!r}"
             )
+        if bytes_of(self.memory_limit) and sys.platform != "linux":
+            raise ValueError("memory_limit is for Linux; leave it out")
         self._check_means()
+
+    @property
+    def memory(self) -> int | None:
+        """The memory limit in bytes."""
+        return bytes_of(self.memory_limit)
 
     @property
     def source(self) -> Path:
@@ -186,6 +202,25 @@ class ScriptRunConfig:
                 "docker_runtime_config: containers are not supported; leave it out, "
                 "and name the interpreter by environment"
             )
+
+
+def bytes_of(limit: int | str | None) -> int | None:
+    """Return a size such as 2_000_000, "512M" or "2 GiB" in bytes; None stays None.
+
+    Raises:
+        ValueError: It is none, or so small that no program starts.
+    """
+    if limit is None:
+        return None
+    text = str(limit).strip().upper().removesuffix("IB").removesuffix("B").strip()
+    match = _SIZE.fullmatch(text)
+    size = int(float(match[1]) * 1024 ** "BKMGT".index(match[2] or "B")) if match else 0
+    if isinstance(limit, bool) or size < _LEAST_MEMORY:
+        raise ValueError(
+            'memory_limit must be bytes, or a text like "512M" or "2G", of at least '
+            f"16M, got {limit!r}"
+        )
+    return size
 
 
 def _of(run_config: Any, name: str, given: Any) -> Any:

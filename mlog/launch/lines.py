@@ -4,6 +4,8 @@ r"""From the bytes a program prints to lines, whatever the bytes are.
 - `\r` alone goes back to the beginning: what stood there is a state that the next one
   replaces, as a progress bar does. A line is its last state that is not empty.
 - Nothing is held but the line that is not finished yet.
+- What holds nothing of that kind goes through as a block of whole lines: a flood is
+  looked at only by searches of the interpreter's own, never line by line.
 """
 
 import re
@@ -29,26 +31,48 @@ class Piece:
             that is being replaced.
         redraws: How many states of the line have been replaced.
         continues: Whether the rest of the line comes in the next one.
+        is_block: `raw` is any number of whole lines, none of them special; `line` is
+            None.
     """
 
     raw: bytes
     line: bytes | None = None
     redraws: int = 0
     continues: bool = False
+    is_block: bool = False
 
 
 class Lines:
     """Cuts one stream into pieces. For one thread at a time."""
 
-    def __init__(self, limit: int = LIMIT) -> None:
-        """Begin a stream; `limit` is for tests."""
+    def __init__(self, limit: int = LIMIT, *, of_terminal: bool = False) -> None:
+        r"""Begin a stream.
+
+        Args:
+            limit: For tests.
+            of_terminal: Undo what a terminal does to a `\n`, which is to put a `\r` in
+                front of it.
+        """
         self._limit = limit
+        self._of_terminal = of_terminal
+        self._return = b""
         self._held = b""
         self._state = b""
         self._redraws = 0
 
     def feed(self, data: bytes) -> Iterator[Piece]:
         """Yield what is complete with the next bytes; to be used up before the next."""
+        if self._of_terminal:
+            data = self._as_printed(data)
+        end = data.rfind(b"\n") + 1
+        if end and not self._state:
+            block = self._held + data[:end]
+            if self._is_plain(block):
+                yield Piece(block, is_block=True)
+                self._held, data = b"", data[end:]
+        yield from self._one_by_one(data)
+
+    def _one_by_one(self, data: bytes) -> Iterator[Piece]:
         start, looked = 0, max(0, len(self._held) - 1)
         data = self._held + data
         for match in _END.finditer(data, looked):
@@ -65,10 +89,29 @@ class Lines:
 
     def end(self) -> Iterator[Piece]:
         """Yield what is left at the end of the stream."""
-        raw, self._held = self._held, b""
+        raw, self._held = self._held + self._return, b""
+        self._return = b""
         text = raw.removesuffix(b"\r")
         if raw or self._state:
             yield self._line(text, raw)
+
+    def _as_printed(self, data: bytes) -> bytes:
+        r"""Return the bytes before a terminal put `\r\n` for each `\n`."""
+        data, self._return = self._return + data, b""
+        if data.endswith(b"\r"):
+            data, self._return = data[:-1], b"\r"
+        return data.replace(b"\r\n", b"\n")
+
+    def _is_plain(self, block: bytes) -> bool:
+        r"""Whether whole lines hold no redraws, and none may be too long.
+
+        A line over the limit covers at least one of the windows of half of it.
+        """
+        if b"\r" in block and block.count(b"\r") != block.count(b"\r\n"):
+            return False
+        window = self._limit // 2
+        starts = range(0, len(block) - window, window)
+        return all(block.find(b"\n", at, at + window) >= 0 for at in starts)
 
     def _close(self, text: bytes, ending: bytes) -> Iterator[Piece]:
         """Yield the pieces of a text that an ending follows."""

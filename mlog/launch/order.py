@@ -9,6 +9,8 @@ from typing import Any
 
 import orjson
 
+from mlog.launch.attached import Attached
+
 __all__ = ["Order"]
 
 
@@ -28,6 +30,8 @@ class Order:
         grace: Seconds between SIGTERM and SIGKILL.
         definition: What `run.launch` says.
         run: Further arguments of `start_run`.
+        memory: Most bytes of address space of each process. None: without limit.
+        attached: What is inherited from a command at a terminal. None: there is none.
     """
 
     root: str
@@ -42,6 +46,8 @@ class Order:
     variables: dict[str, str] = field(default_factory=dict)
     definition: dict[str, Any] = field(default_factory=dict)
     run: dict[str, Any] = field(default_factory=dict)
+    memory: int | None = None
+    attached: Attached | None = None
 
     def encode(self) -> bytes:
         """Return the JSON text."""
@@ -50,4 +56,7 @@ class Order:
     @classmethod
     def decode(cls, text: bytes) -> "Order":
         """Return the order in a JSON text."""
-        return cls(**orjson.loads(text))
+        fields = orjson.loads(text)
+        if fields["attached"] is not None:
+            fields["attached"] = Attached.from_dict(fields["attached"])
+        return cls(**fields)

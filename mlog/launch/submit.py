@@ -5,40 +5,27 @@ hand over. It says so by one line on a pipe, for which `submit` waits. After tha
 two have nothing to do with each other: the submitting process may end, or be killed.
 """
 
-import contextlib
 import os
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from mlog.errors import MlogError, say
+from mlog.errors import MlogError
+from mlog.launch.attached import Attached
 from mlog.launch.config import ScriptRunConfig
 from mlog.launch.order import Order
+from mlog.launch.starting import start_supervisor
 from mlog.layout import experiment_name, find_root, new_run_id, run_folder
 from mlog.plain import to_json
 from mlog.reader.find import find_run
+from mlog.run.api import Run
 from mlog.run.core import RunCore
+from mlog.run.open import open_run
 from mlog.types import Mode
 
-__all__ = ["READY", "Submitted", "submit"]
-
-READY = b"ready "
-"""Beginning of the line by which a supervisor tells of its run; JSON follows."""
-
-# A submitted script is a job of its own: no run above, no rank.
-_NOT_INHERITED = (
-    *("MLOG_RUN", "MLOG_MODE", "_MLOG_RANK_PID"),
-    *("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK"),
-    *("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT"),
-    *("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
-)
+__all__ = ["Submitted", "submit"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +42,11 @@ class Submitted:
     folder: Path
     pid: int
 
+    @property
+    def run(self) -> Run:
+        """A handle on it: to wait for, to read, to cancel."""
+        return open_run(self.folder)
+
 
 def submit(
     config: ScriptRunConfig,
@@ -67,6 +59,9 @@ def submit(
     parent: RunCore | str | os.PathLike[str] | None = None,
     mode: Mode = "private",
     grace: float = 10.0,
+    show_output: bool = False,
+    attached: Attached | None = None,
+    forked: Callable[[], None] | None = None,
 ) -> Submitted:
     """Start a script as a run of its own, and return while it is being prepared.
 
@@ -83,11 +78,17 @@ def submit(
         mode: As for `start_run`.
         grace: Seconds the script has to end by itself when the run is cancelled,
             before it is killed.
+        show_output: Wait for its end and show what it prints; see
+            `Run.wait_for_completion`.
+        attached: Descriptors of this process for the script and its supervisor. None:
+            the script reads nothing, and what it prints is only kept.
+        forked: For the command line; see `start_supervisor`.
 
     Raises:
         FileNotFoundError, ValueError, TypeError: The config or an argument is wrong.
         RunNotFoundError: There is no such parent.
         MlogError: The run could not be made; the message says why.
+        ActivityFailedError: It failed (with `show_output`).
     """
     if not isinstance(config, ScriptRunConfig):
         raise TypeError(f"config must be a ScriptRunConfig, got {config!r}")
@@ -118,10 +119,16 @@ def submit(
         variables=config.variables,
         definition=_definition(config),
         run={key: to_json(value) for key, value in options.items() if value},
+        memory=config.memory,
+        attached=attached,
     )
-    run = _start_supervisor(order)
+    path = run_folder(folder, order.experiment, order.run_id)
+    ready = start_supervisor(order, path, forked)
+    run = Submitted(order.run_id, Path(ready["folder"]), ready["pid"])
     if isinstance(parent, RunCore):
         parent._event("run.child", {"run": run.run_id, "path": str(run.folder)})
+    if show_output:
+        run.run.wait_for_completion(show_output=True)
     return run
 
 
@@ -142,60 +149,6 @@ def _definition(config: ScriptRunConfig) -> dict[str, Any]:
         "target": "local",
         "interpreter": config.interpreter,
         "max_run_duration_seconds": config.max_run_duration_seconds,
+        "memory_limit": config.memory,
         "in_place": config.in_place,
     }
-
-
-def _start_supervisor(order: Order) -> Submitted:
-    """Start the process that makes and watches the run; return when the run is there."""
-    folder = run_folder(Path(order.root), order.experiment, order.run_id)
-    env = {k: v for k, v in os.environ.items() if k not in _NOT_INHERITED}
-    # A session of its own: neither a Ctrl-C of this terminal nor its end reaches it.
-    # The process started here forks the supervisor and ends, so that nobody has to
-    # collect that one.
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "mlog.launch", str(folder)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        cwd=order.source,
-        env=env,
-        start_new_session=True,
-    )
-    try:
-        ready, said = _talk(process, order)
-    except BaseException:  # Ctrl-C: nobody would know of the run
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        raise
-    finally:
-        process.wait()
-    if ready is None:
-        raise MlogError(f"the run could not be made: {_last_line(said)}")
-    if said:  # a warning
-        say(said.decode("utf-8", "replace").rstrip())
-    path, pid = Path(ready["folder"]), ready["pid"]
-    return Submitted(path.name, path, pid)
-
-
-def _talk(
-    process: "subprocess.Popen[bytes]", order: Order
-) -> tuple[dict[str, Any] | None, bytes]:
-    """Give the order; return the answer, and all that was said before it."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    with process.stdout as answer:
-        # A broken pipe: it could not even start, and says why.
-        with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
-            pipe.write(order.encode())
-        said: list[bytes] = []
-        for line in answer:
-            if line.startswith(READY):
-                return orjson.loads(line[len(READY) :]), b"".join(said)
-            said.append(line)
-    return None, b"".join(said)
-
-
-def _last_line(said: bytes) -> str:
-    lines = said.decode("utf-8", "replace").strip().splitlines()
-    return lines[-1].strip() if lines else "its supervisor ended and said nothing"

@@ -19,20 +19,24 @@ from typing import Any
 
 from mlog.errors import MlogError
 from mlog.folder import Folder
+from mlog.launch.asking import Asking
 from mlog.launch.child import Child, describe
 from mlog.launch.order import Order
 from mlog.launch.output import Output
+from mlog.launch.processes import adopt_orphans
+from mlog.launch.relay import Relay
 from mlog.launch.watch import End, Reason, watch
 from mlog.layout import parse_segment
 from mlog.redaction import Redactor
 from mlog.run.api import Run
 from mlog.run.collect import FOLDERS
+from mlog.run.identity import host_name
+from mlog.run.machine import hardware
 from mlog.run.recorder import Recorder
 from mlog.run.snapshot import copy_snapshot
 from mlog.run.start import start_run
 from mlog.run.status import end_of_process
 from mlog.run.summary import Summary
-from mlog.run.waiting import CANCEL
 
 __all__ = ["supervise"]
 
@@ -54,6 +58,8 @@ def supervise(order: Order, tell: Callable[[Path], None]) -> None:
         MlogError, OSError, ValueError, TypeError: The run cannot be made.
     """
     stopped = _Stopped()
+    adopt_orphans()
+    relay = Relay(order.attached.relays if order.attached else {})
     script, arguments = order.definition["script"], order.definition["arguments"]
     sys.argv = [script, *arguments] if script else list(order.line)  # for `run.start`
     run = start_run(
@@ -64,7 +70,7 @@ def supervise(order: Order, tell: Callable[[Path], None]) -> None:
     )
     work: Folder | None = None
     try:
-        supervisor = _Supervisor(order, run, stopped)
+        supervisor = _Supervisor(order, run, stopped, relay)
         supervisor.begin()
         tell(supervisor.path)
         work = supervisor.prepare()
@@ -76,6 +82,7 @@ def supervise(order: Order, tell: Callable[[Path], None]) -> None:
     finally:
         if work is not None:
             shutil.rmtree(work.path, ignore_errors=True)
+        relay.finish()
 
 
 class _Stopped:
@@ -83,18 +90,18 @@ class _Stopped:
 
     def __init__(self) -> None:
         """Take the signals."""
-        self.by: str | None = None
+        self.by: signal.Signals | None = None
         for name in _SIGNALS:
             signal.signal(getattr(signal, name), self._take)
 
     def _take(self, number: int, frame: FrameType | None) -> None:
-        self.by = signal.Signals(number).name
+        self.by = signal.Signals(number)
 
 
 class _Supervisor:
     """The steps of one run, in the order of the methods."""
 
-    def __init__(self, order: Order, run: Run, stopped: _Stopped) -> None:
+    def __init__(self, order: Order, run: Run, stopped: _Stopped, relay: Relay) -> None:
         recorder = run.receiver
         assert isinstance(recorder, Recorder)
         assert run.path is not None
@@ -103,12 +110,15 @@ class _Supervisor:
         self._run = run
         self._recorder = recorder
         self._stopped = stopped
+        self._relay = relay
+        self._asking = Asking(run.path)
         self._notes: list[str] = []
 
     def begin(self) -> None:
         """Say what is to be run."""
         redactor = self._recorder.redactor
         said = dict(self._order.definition)
+        said["machine"] = {"host": host_name(), **hardware()}
         for key in ("arguments", "command"):
             if isinstance(redactor, Redactor) and isinstance(said.get(key), list):
                 said[key] = redactor.argv(said[key])
@@ -149,20 +159,32 @@ class _Supervisor:
 
     def execute(self, cwd: Path) -> None:
         """Run the script in a folder, and end the run as it ended."""
-        if self._is_cancelled():
+        if self._asked() is not None:
             self._run.end("Canceled", self._why("cancel"))
             return
         order = self._order
-        output = Output(self._recorder)
+        attached = order.attached
+        output = Output(
+            self._recorder,
+            self._relay,
+            terminals=attached.terminals if attached else (),
+        )
         for text in self._notes:
             output.note(text)
-        child = Child(order.line, cwd=cwd, env=self._environment())
+        child = Child(
+            order.line,
+            cwd=cwd,
+            env=self._environment(),
+            attached=attached,
+            memory=order.memory,
+        )
         started = time.time()
         self._status("Running", pid=child.pid)
         end = watch(
             child,
             output,
-            is_cancelled=self._is_cancelled,
+            asked=self._asked,
+            typed=self._asking.typed_at,
             on_end=self._on_end,
             seconds=order.seconds,
             grace=order.grace,
@@ -192,10 +214,12 @@ class _Supervisor:
     def _why(self, reason: Reason) -> str:
         if reason == "time":
             return f"ran longer than max_run_duration_seconds={self._order.seconds:g}"
-        return self._stopped.by or "cancelled on request"
+        by = signal.SIGINT if reason == "typed" else self._stopped.by
+        return by.name if by is not None else self._asking.why
 
-    def _is_cancelled(self) -> bool:
-        return self._stopped.by is not None or os.path.lexists(self.path / CANCEL)
+    def _asked(self) -> signal.Signals | None:
+        """Return the signal by which somebody wants the script to be ended."""
+        return self._stopped.by or self._asking.wanted()
 
     def _status(self, word: str, **more: Any) -> None:
         self._run._event("run.status", {"status": word, **more})

@@ -14,16 +14,27 @@ from mlog.launch.output import Output
 
 __all__ = ["End", "Reason", "watch"]
 
-Reason: TypeAlias = Literal["cancel", "time"]
-"""Why a script was ended from outside."""
+Reason: TypeAlias = Literal["cancel", "time", "typed"]
+"""Why a script was ended from outside; "typed" is Ctrl-C at its own terminal."""
 
 _TICK = 0.1
 _CHUNK = 1 << 18
+_TYPED = 10.0
+"""Seconds after a typed Ctrl-C in which the end of a script is taken to be its effect."""
+
 _DRAIN = 2.0
 """Seconds that processes left behind by the script have to end by themselves."""
 
 _LAST_WORDS = 0.5
 """Seconds to read what ended processes have printed last."""
+
+_REAP = 5.0
+"""Seconds between two looks for ended processes that nobody collects."""
+
+_FEW = 1_024
+_SOON = 0.001
+_REST = 0.002
+"""Pause after few bytes that came soon after others: they are read together then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +54,8 @@ def watch(
     child: Child,
     output: Output,
     *,
-    is_cancelled: Callable[[], bool],
+    asked: Callable[[], signal.Signals | None],
+    typed: Callable[[], float | None],
     on_end: Callable[[Reason], None],
     seconds: float | None,
     grace: float,
@@ -52,34 +64,43 @@ def watch(
 ) -> End:
     """Take a script's output until it has ended, and end it where that is asked for.
 
-    First comes SIGTERM to its whole process group, then SIGKILL. What the script leaves
-    behind in its group when it ends by itself is ended too, a little later.
+    First comes the signal that was asked for to its whole session, later SIGTERM where
+    that was another one, then SIGKILL. What the script leaves behind in its session
+    when it ends by itself is ended too, a little later.
 
     Args:
         child: The script, running.
         output: Takes what it prints.
-        is_cancelled: Asked several times a second whether somebody wants it ended.
+        asked: Asked several times a second by which signal somebody wants it ended.
+        typed: Asked at its end for the time, by `time.time`, of the last Ctrl-C that
+            was typed at its terminal.
         on_end: Told, once and before, that it will be ended.
         seconds: How long it may run. None: without limit.
-        grace: Seconds between SIGTERM and SIGKILL.
+        grace: Seconds between the first signal and SIGKILL.
         drain: Seconds for what is left behind.
         clock: Monotonic seconds.
     """
     watcher = _Watcher(child, output, grace, drain)
     deadline = clock() + (math.inf if seconds is None else seconds)
+    number: signal.Signals | None = None
     try:
         while not watcher.is_over(clock()):
             watcher.read(_TICK)
             now = clock()
-            if watcher.reason is not None or child.has_exited():
+            if child.has_exited():
                 continue
-            if is_cancelled():
-                watcher.stop("cancel", now, on_end)
+            wanted = asked()
+            if wanted is not None and wanted != number:
+                number = wanted
+                watcher.stop("cancel", wanted, now, on_end)
             elif now >= deadline:
-                watcher.stop("time", now, on_end)
+                deadline = math.inf
+                watcher.stop("time", signal.SIGTERM, now, on_end)
     finally:
         watcher.close()
-        code = child.collect()
+        code = child.collect(strays=watcher.reason is not None)
+    if watcher.reason is None and time.time() - (typed() or 0.0) <= _TYPED:
+        watcher.reason = "typed"
     return End(code, watcher.reason)
 
 
@@ -92,82 +113,170 @@ class _Watcher:
         self.reason: Reason | None = None
         self._child = child
         self._output = output
+        self._relay = output.relay
         self._grace = grace
         self._drain = drain
         self._leave_at: float | None = None
         self._is_ending = False
+        self._terminate_at = math.inf
         self._kill_at = math.inf
         self._give_up_at = math.inf
+        self._read_at = 0.0
+        self._reap_at = 0.0
         self._selector = selectors.DefaultSelector()
-        for name, stream in child.streams.items():
-            self._selector.register(stream, selectors.EVENT_READ, name)
+        self._waits: dict[int, tuple[int, str]] = {}
 
     def close(self) -> None:
         """Read no more."""
-        for key in list(self._selector.get_map().values()):
-            self._close(key)
+        for stream in list(self._child.streams):
+            self._close(stream)
         self._selector.close()
 
     def read(self, timeout: float) -> None:
         """Take what there is to read, or wait for it a moment."""
-        if not self._selector.get_map():
+        self._update()
+        if not self._waits:
             time.sleep(timeout / 10)
             return
-        for key, _ in self._selector.select(timeout):
-            try:
-                data = os.read(key.fd, _CHUNK)
-            except BlockingIOError:
-                continue
-            if data:
-                self._output.take(key.data, data)
+        ready = [(key.data, key.events) for key, _ in self._selector.select(timeout)]
+        taken = 0
+        for stream, events in ready:
+            if events == selectors.EVENT_WRITE:
+                self._relay.flush(stream)
             else:
-                self._close(key)
+                taken += self._take(stream)
+        self._rest(taken)
+
+    def _update(self) -> None:
+        """Wait for streams to read whose reader keeps up, and for readers that do not."""
+        wanted = {
+            fd: (selectors.EVENT_READ, stream)
+            for stream, fd in self._child.streams.items()
+            if not self._relay.is_full(stream)
+        }
+        for stream, fd in self._relay.pending.items():
+            wanted[fd] = (selectors.EVENT_WRITE, stream)
+        if wanted == self._waits:
+            return
+        for fd in self._waits:
+            self._selector.unregister(fd)
+        for fd, (events, stream) in wanted.items():
+            self._selector.register(fd, events, stream)
+        self._waits = wanted
+
+    def _take(self, stream: str) -> int:
+        """Take what a stream has, up to a chunk; return how much that was.
+
+        A terminal gives a page at a time, so several reads make one.
+        """
+        parts: list[bytes] = []
+        size, is_over = 0, False
+        fd = self._child.streams[stream]
+        while size < _CHUNK and not is_over:
+            try:
+                data = os.read(fd, _CHUNK)
+            except BlockingIOError:
+                break
+            except OSError:  # what a terminal says when nobody has it open any more
+                data = b""
+            is_over = not data
+            parts.append(data)
+            size += len(data)
+        if size:
+            self._output.take(stream, b"".join(parts))
+        if is_over:
+            self._close(stream)
+        return size
+
+    def _rest(self, taken: int) -> None:
+        """Let a script that prints many little things print some more meanwhile."""
+        now = time.monotonic()
+        if 0 < taken < _FEW and now - self._read_at < _SOON:
+            time.sleep(_REST)
+        if taken:
+            self._read_at = time.monotonic()
 
     def stop(
-        self, reason: Reason, now: float, on_end: Callable[[Reason], None]
+        self,
+        reason: Reason,
+        number: signal.Signals,
+        now: float,
+        on_end: Callable[[Reason], None],
     ) -> None:
-        """Begin to end the script."""
-        self.reason = reason
-        on_end(reason)
-        self._terminate(now)
+        """Begin to end the script, or go on by a stronger signal."""
+        if self.reason is None:
+            self.reason = reason
+            on_end(reason)
+        self._terminate(number, now)
 
     def is_over(self, now: float) -> bool:
         """Whether nothing more will come; sends the signals that are due."""
-        if now >= self._kill_at:
-            self._child.signal(signal.SIGKILL)
-            self._kill_at, self._give_up_at = math.inf, now + 1.0
+        self._escalate(now)
+        if now >= self._reap_at:
+            self._child.reap()
+            self._reap_at = now + _REAP
         if not self._child.has_exited():
             return False
-        is_quiet = not self._selector.get_map()
+        is_quiet = not self._child.streams
         if is_quiet and not self._child.others():
+            self._tell_strays()
             return True
         if self._leave_at is None:
             self._leave_at = now + self._drain
         return now >= self._leave_at and not self._has_left_behind(now)
 
+    def _escalate(self, now: float) -> None:
+        if now >= self._terminate_at:
+            self._terminate_at = math.inf
+            self._send(signal.SIGTERM)
+        if now >= self._kill_at:
+            self._kill_at, self._give_up_at = math.inf, now + 1.0
+            self._send(signal.SIGKILL)
+
     def _has_left_behind(self, now: float) -> bool:
         """Whether there are processes to wait for; ends them where nobody has yet."""
         others = self._child.others()
         if not others:
-            # Who has left the group still holds the pipe, and may do so for ever.
-            self._output.note("the script has ended; what it left behind is not heard")
+            self._tell_strays()
             return False
         if now >= self._give_up_at:
             return False
         if not self._is_ending:
-            ids = ", ".join(map(str, others))
+            names = ", ".join(map(str, others))
             self._output.note(
-                f"the script has ended; ending what it left behind: {ids}"
+                f"the script has ended; ending what it left behind: {names}"
             )
-            self._terminate(now)
+            self._terminate(signal.SIGTERM, now)
         self._leave_at = now + _LAST_WORDS
         return True
 
-    def _terminate(self, now: float) -> None:
-        self._child.signal(signal.SIGTERM)
+    def _tell_strays(self) -> None:
+        """Tell of processes that have left the session, as daemons do.
+
+        They may hold the streams, and do so for ever, so they are not waited for.
+        """
+        strays = [] if self.reason else self._child.strays()
+        if strays:
+            names = ", ".join(map(str, strays))
+            text = f"the script has ended; what it left running is not heard: {names}"
+            self._output.note(text)
+        elif self._child.streams:
+            self._output.note("the script has ended; what it left behind is not heard")
+
+    def _terminate(self, number: signal.Signals, now: float) -> None:
+        self._send(number)
         self._kill_at = now + self._grace
+        if number not in (signal.SIGTERM, signal.SIGKILL):
+            self._terminate_at = now + self._grace / 2
         self._is_ending = True
 
-    def _close(self, key: selectors.SelectorKey) -> None:
-        self._selector.unregister(key.fileobj)
-        self._output.end(key.data)
+    def _send(self, number: signal.Signals) -> None:
+        self._child.signal(number, strays=self.reason is not None)
+
+    def _close(self, stream: str) -> None:
+        fd = self._child.streams[stream]
+        if fd in self._waits:
+            self._selector.unregister(fd)
+            del self._waits[fd]
+        self._child.close(stream)
+        self._output.end(stream)

@@ -25,10 +25,10 @@ from mlog.run.facts import FactMethods
 from mlog.run.files import FileMethods
 from mlog.run.joining import end_joined, open_run_folder
 from mlog.run.keeper import keeper
+from mlog.run.launched import request_cancel
 from mlog.run.recorder import Recorder
 from mlog.run.status import failed_writers
 from mlog.run.summary import Summary
-from mlog.run.waiting import request_cancel
 from mlog.tap import clear_level_caches
 
 if TYPE_CHECKING:  # the readers are loaded when something is read, not with a start

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-__all__ = ["environment", "packages"]
+__all__ = ["environment", "hardware", "packages"]
 
 _MAX_FILE = 65_536
 _NO_LIMIT = 1 << 60  # cgroup v1 says "unlimited" by a number near 2**63
@@ -41,11 +41,22 @@ def environment(*, system: str = os.sep) -> dict[str, Any]:
         "script": _script,
         "platform": lambda: _platform(system),
         "packages": lambda: packages(sys.path),
-        "cpu": lambda: _cpu(system),
-        "gpu": lambda: _gpus(system),
-        "ram_bytes": lambda: _ram(system),
-        "user": _user,
     }
+    return _known(facts) | hardware(system=system) | _known({"user": _user})
+
+
+def hardware(*, system: str = os.sep) -> dict[str, Any]:
+    """Return `cpu`, `gpu` and `ram_bytes` as `environment` does, and at once."""
+    return _known(
+        {
+            "cpu": lambda: _cpu(system),
+            "gpu": lambda: _gpus(system),
+            "ram_bytes": lambda: _ram(system),
+        }
+    )
+
+
+def _known(facts: dict[str, Callable[[], Any]]) -> dict[str, Any]:
     known = {name: _attempt(find) for name, find in facts.items()}
     return {name: fact for name, fact in known.items() if fact}
 

@@ -4,44 +4,30 @@ Whoever waits reads the run's entries as they come and none of them twice. Ctrl-
 the waiting, never the run.
 """
 
-import itertools
 import os
 import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
-
-import orjson
+from typing import TYPE_CHECKING, Any
 
 from mlog.errors import ActivityFailedError, MlogError, say
-from mlog.folder import read_from
-from mlog.layout import SegmentName
 from mlog.run.artifacts import ArtifactStore
 from mlog.run.core import RunCore, state_of
-from mlog.run.joining import open_run_folder
+from mlog.run.launched import NOTES, STD_LOG, definition, request_cancel
+from mlog.run.screen import Screen
 
 if TYPE_CHECKING:  # the readers are loaded when something is read, not with a start
     from mlog.reader.state import RunState
 
-__all__ = ["CANCEL", "NOTES", "STD_LOG", "WaitMethods", "follow", "request_cancel"]
-
-CANCEL = ".cancel"
-"""File in a run's folder that asks the supervisor of its script to end it."""
-
-STD_LOG = "user_logs/std_log.txt"
-"""Artifact with all that a submitted script has printed."""
-
-NOTES = "mlog.launch"
-"""Logger of what there is to say about a submitted script from outside."""
+__all__ = ["NOTES", "STD_LOG", "WaitMethods", "follow", "request_cancel"]
 
 _LOG_FOLDERS = ("user_logs/", "system_logs/", "azureml-logs/", "logs/")
-_ENDED = ("Completed", "Failed", "Canceled")
-_PRINTED = ("stdout", "stderr")
-_FIRST_EVENTS = 50
-
-_SHORTEST = 0.05
+_SHORTEST = 0.005
 _LONGEST = 1.0
+_LONGEST_SHOWN = 0.02
+"""Seconds between two looks; where somebody watches, what comes has to show soon."""
+
 _PATIENCE = 2.0
 """Seconds without an entry after which it is looked whether anybody writes the run."""
 
@@ -83,7 +69,7 @@ class WaitMethods(RunCore):
             "properties": dict(state.properties),
             "inputDatasets": [],
             "outputDatasets": [],
-            "runDefinition": _definition(path),
+            "runDefinition": definition(path),
             "logFiles": {
                 name: (path / "artifacts" / name).as_uri() for name in _logs(path)
             },
@@ -149,9 +135,12 @@ class WaitMethods(RunCore):
                 f"run {self.id} is open in this very process, which would wait for "
                 "itself; end it by complete()"
             )
-        screen = _Screen(self.id, path, sys.stdout) if show_output else None
+        screen = Screen(self.id, path, sys.stdout) if show_output else None
         try:
-            state = follow(path, screen.show if screen else None)
+            if screen is None:
+                state = follow(path)
+            else:
+                state = follow(path, screen.show, looked=screen.look)
         except KeyboardInterrupt:
             say(f"mlog: no longer waiting; run {self.id} goes on in {path}")
             raise
@@ -167,6 +156,7 @@ def follow(
     folder: Path,
     show: Callable[[Mapping[str, Any]], None] | None = None,
     *,
+    looked: Callable[[], None] = lambda: None,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> "RunState":
@@ -175,6 +165,7 @@ def follow(
     Args:
         folder: The run's.
         show: Gets each entry once, in order. None: what is there already is not read.
+        looked: Called before each look at the entries.
         sleep, clock: Seconds; for tests.
 
     Returns:
@@ -188,10 +179,11 @@ def follow(
     follower = Follower(folder)
     if show is None:
         follower.last(0)
-    pause, looked, missing = _SHORTEST, clock(), False
+    pause, since, missing = _SHORTEST, clock(), False
     while True:
         ended = follower.has_ended
         news = False
+        looked()
         for found in follower.poll():
             news = True
             if show is not None:
@@ -199,87 +191,19 @@ def follow(
         if ended:  # read once more, for what others wrote just before the end
             return state_of(folder)
         if news:
-            pause, looked, missing = _SHORTEST, clock(), False
-        elif clock() - looked >= _PATIENCE:
+            pause, since, missing = _SHORTEST, clock(), False
+        elif clock() - since >= _PATIENCE:
             state = state_of(folder)
             is_missing = state.status == "NotResponding"
             if is_missing and missing:  # twice: a beginning run has no lock yet
                 return state
-            looked, missing = clock(), is_missing
+            since, missing = clock(), is_missing
         if not follower.has_ended:
             sleep(pause)
-            pause = min(pause * 1.5, _LONGEST)
+            pause = min(pause * 1.5, _LONGEST if show is None else _LONGEST_SHOWN)
 
 
-def request_cancel(path: Path) -> bool:
-    """Ask for a submitted script to be ended; its run becomes Canceled then.
-
-    The request is a file in the run's folder, so it works from any process and machine
-    that may write there, and cannot hit a stranger who has got a process's id. It is
-    seen within a fraction of a second.
-
-    Args:
-        path: The run's folder.
-
-    Returns:
-        False: nothing was done, as the run has ended or is no submitted script.
-
-    Raises:
-        RunNotFoundError: There is no run in the folder.
-        OSError: The folder cannot be written to.
-    """
-    if state_of(path).status in _ENDED or not _definition(path):
-        return False
-    open_run_folder(path).replace(CANCEL, b"")
-    return True
-
-
-class _Screen:
-    """Shows a run in v1's frame: head, output, summary."""
-
-    def __init__(self, run_id: str, path: Path, out: TextIO) -> None:
-        """Write the head."""
-        self._run_id = run_id
-        self._path = path
-        self._out = out
-        self._is_script = bool(_definition(path))
-        name = STD_LOG if self._is_script else SegmentName("logs").filename
-        title = f"Streaming {name}"
-        self._write(
-            f"RunId: {run_id}\nFolder: {path}\n\n{title}\n{'=' * len(title)}\n\n"
-        )
-
-    def show(self, entry: Mapping[str, Any]) -> None:
-        """Write the entry, where it is one that was printed (or logged)."""
-        if "event" in entry or "metric" in entry or "value" in entry:
-            return
-        logger, text = entry.get("logger"), entry.get("msg", "")
-        if logger in _PRINTED:
-            goes_on = (entry.get("extra") or {}).get("continues")
-            self._write(text if goes_on else f"{text}\n")
-        elif logger == NOTES:
-            self._write(f"mlog: {text}\n")
-        elif not self._is_script:
-            self._write(f"{entry.get('level', '')} {logger}: {text}\n")
-
-    def sum_up(self, state: "RunState", details: Mapping[str, Any]) -> None:
-        """Write the summary."""
-        title = "Execution Summary"
-        lines = [title, "=" * len(title), f"RunId: {self._run_id}"]
-        lines += [f"Folder: {self._path}", f"Status: {state.status}"]
-        if state.duration is not None:
-            lines.append(f"Duration: {state.duration:.1f} s")
-        if error := details.get("error"):
-            lines += ["", "Error:", _shown(error)]
-        self._write("\n" + "\n".join(lines) + "\n\n")
-
-    def _write(self, text: str) -> None:
-        encoding = getattr(self._out, "encoding", None) or "utf-8"
-        self._out.write(text.encode(encoding, "replace").decode(encoding))
-        self._out.flush()
-
-
-def _failure(state: "RunState") -> str:
+def _failure(state: RunState) -> str:
     if state.status == "NotResponding":
         return (
             f"run {state.run_id} has no end, and the process that wrote it is gone; "
@@ -307,24 +231,8 @@ def _v1_error(error: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return {"error": told | ({"debugInfo": debug} if debug else {})}
 
 
-def _shown(value: Any) -> str:
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
-
-
 def _without(details: dict[str, Any], key: str) -> dict[str, Any]:
     return {name: value for name, value in details.items() if name != key}
-
-
-def _definition(path: Path) -> dict[str, Any]:
-    """Return what was submitted; {} for a run that is no submitted script."""
-    try:
-        with read_from(path / SegmentName("events").filename) as lines:
-            for line in itertools.islice(lines, _FIRST_EVENTS):
-                if b'"run.launch"' in line:
-                    return dict(orjson.loads(line)["data"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    return {}
 
 
 def _logs(path: Path) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 
 from mlog.launch.config import ScriptRunConfig
 from mlog.launch.submit import Submitted, submit
-from mlog.run.waiting import request_cancel
+from mlog.run.launched import request_cancel
 from tests.launch.helpers import events, is_alive, wait_until
 
 Launch = Callable[..., Submitted]

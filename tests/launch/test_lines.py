@@ -14,7 +14,15 @@ def cut(*chunks: bytes, limit: int = 65_536) -> list[Piece]:
 
 
 def texts(pieces: list[Piece]) -> list[bytes]:
-    return [piece.line for piece in pieces if piece.line is not None]
+    found: list[bytes] = []
+    for piece in pieces:
+        if piece.is_block:
+            assert piece.raw.endswith(b"\n")
+            lines = piece.raw.split(b"\n")[:-1]
+            found += [line.removesuffix(b"\r") for line in lines]
+        elif piece.line is not None:
+            found.append(piece.line)
+    return found
 
 
 def raw(pieces: list[Piece]) -> bytes:
@@ -91,6 +99,21 @@ def test_nothing_is_lost_or_added(chunks: list[bytes], limit: int) -> None:
 def test_how_the_bytes_arrive_makes_no_difference(chunks: list[bytes]) -> None:
     """Where no line is too long."""
     assert texts(cut(*chunks)) == texts(cut(b"".join(chunks)))
+
+
+def test_a_flood_of_usual_lines_goes_through_as_a_block() -> None:
+    (piece,) = cut(b"first\r\nsecond\n" * 10_000)
+    assert piece.is_block
+
+
+@given(st.lists(st.binary(max_size=30) | st.sampled_from([b"\n", b"\r"]), max_size=9))
+def test_what_a_terminal_adds_is_taken_away(chunks: list[bytes]) -> None:
+    r"""It puts a `\r` before each `\n`, wherever its output is cut."""
+    lines = Lines(of_terminal=True)
+    data = b"".join(chunks).replace(b"\n", b"\r\n")
+    cuts = [data[at : at + 3] for at in range(0, len(data), 3)]
+    pieces = [piece for each in cuts for piece in lines.feed(each)]
+    assert raw(pieces + list(lines.end())) == b"".join(chunks)
 
 
 @pytest.mark.parametrize("ending", [b"", b"\n", b"\r", b"\r\n"])

@@ -15,8 +15,8 @@ from mlog.errors import MlogError, RunNotFoundError
 from mlog.launch.config import ScriptRunConfig
 from mlog.launch.submit import submit
 from mlog.reader.state import read_state
+from mlog.run.launched import request_cancel
 from mlog.run.start import start_run
-from mlog.run.waiting import request_cancel
 from tests.helpers import REPO, entries, gaps, run_python
 from tests.launch.conftest import Launch, wait_for_end
 from tests.launch.helpers import (
@@ -531,9 +531,9 @@ while not os.path.exists(sys.argv[1]):
     assert statuses(folder)[-1] == "Completed"
     assert not is_alive(pid_in(tmp_path / "pid"))
     (note,) = printed(folder, "mlog.launch")
-    assert note == (
-        f"the script has ended; ending what it left behind: {pid_in(tmp_path / 'pid')}"
-    )
+    pid = pid_in(tmp_path / "pid")
+    assert note.startswith("the script has ended; ending what it left behind: python")
+    assert note.endswith(f" ({pid})")
 
 
 def test_a_daemon_that_left_the_group_holds_nothing_up(
@@ -552,6 +552,9 @@ while not os.path.exists(sys.argv[1]):
     daemon = pid_in(tmp_path / "pid")
     assert is_alive(daemon)
     os.kill(daemon, signal.SIGKILL)
+    (note,) = printed(folder, "mlog.launch")
+    assert note.startswith("the script has ended; what it left running is not heard: ")
+    assert note.endswith(f" ({daemon})")
 
 
 def test_submitting_loads_no_more_than_it_needs() -> None:

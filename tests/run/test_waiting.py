@@ -17,9 +17,10 @@ from mlog.launch.config import ScriptRunConfig
 from mlog.launch.submit import Submitted, submit
 from mlog.reader.state import read_state
 from mlog.run.api import Run
+from mlog.run.launched import request_cancel
 from mlog.run.open import open_run
 from mlog.run.start import start_run
-from mlog.run.waiting import follow, request_cancel
+from mlog.run.waiting import follow
 from tests.helpers import FakeClock
 from tests.launch.helpers import events, is_alive, wait_until
 
@@ -69,9 +70,11 @@ def test_output_is_shown_in_v1s_frame(
     run = launch("import time\nprint('one')\ntime.sleep(0.2)\nprint()\nprint('two')")
     run.wait_for_completion(show_output=True)
     shown = re.sub(r"Duration: .* s", "Duration: N s", capsys.readouterr().out)
+    shown = re.sub(r"local on \S+: \d+ × .*; GPU: .+", "local on HOST: HARDWARE", shown)
     assert shown == (
         f"RunId: {run.id}\n"
         f"Folder: {run.path}\n"
+        "Target: local on HOST: HARDWARE\n"
         "\n"
         "Streaming user_logs/std_log.txt\n"
         "===============================\n"
@@ -228,15 +231,15 @@ def test_pauses_grow_and_are_short_again_after_an_entry(fake_clock: FakeClock) -
     def sleep(seconds: float) -> None:
         fake_clock.advance(seconds)
         pauses.append(seconds)
-        if len(pauses) == 12:
+        if len(pauses) == 16:
             run.log("n", 1)
-        if len(pauses) == 14:
+        if len(pauses) == 18:
             run.complete()
 
     follow(run.path, sleep=sleep, clock=fake_clock)
-    assert pauses[:12] == sorted(pauses[:12])
-    assert pauses[11] == 1.0
-    assert pauses[12] == pauses[0] == 0.05
+    assert pauses[:16] == sorted(pauses[:16])
+    assert pauses[15] == 1.0
+    assert pauses[16] == pauses[0] == 0.005
 
 
 def _never(seconds: float) -> None:

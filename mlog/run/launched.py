@@ -1,0 +1,108 @@
+"""What the files say of a submitted script, and requests that are left for it there.
+
+Its supervisor (`mlog.launch`) reads them; anybody may leave them who may write into the
+folder of its run.
+"""
+
+import itertools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from mlog.folder import read_from
+from mlog.layout import SegmentName
+from mlog.run.core import state_of
+from mlog.run.joining import open_run_folder
+
+if TYPE_CHECKING:
+    from mlog.reader.state import RunState
+
+__all__ = [
+    "BUILD_LOG",
+    "CANCEL",
+    "NOTES",
+    "STD_LOG",
+    "TYPED",
+    "definition",
+    "is_watched",
+    "note_typed",
+    "request_cancel",
+]
+
+CANCEL = ".cancel"
+"""File in a run's folder that asks the supervisor of its script to end it.
+
+It holds the name of the first signal; nothing is SIGTERM.
+"""
+
+TYPED = ".typed"
+"""File in a run's folder whose time is that of the last Ctrl-C at its terminal."""
+
+STD_LOG = "user_logs/std_log.txt"
+"""Artifact with all that a submitted script has printed."""
+
+NOTES = "mlog.launch"
+"""Logger of what there is to say about a submitted script from outside."""
+
+BUILD_LOG = "azureml-logs/20_image_build_log.txt"
+"""Artifact with what was said while the script's environment was made."""
+
+_ENDED = ("Completed", "Failed", "Canceled")
+_FIRST_EVENTS = 50
+
+
+def request_cancel(path: Path, by: str = "SIGTERM") -> bool:
+    """Ask for a submitted script to be ended; its run becomes Canceled then.
+
+    The request is a file in the run's folder, so it works from any process and machine
+    that may write there, and cannot hit a stranger who has got a process's id. It is
+    seen within a fraction of a second.
+
+    Args:
+        path: The run's folder.
+        by: Name of the signal that the script gets first: SIGTERM, SIGINT, SIGHUP or
+            SIGKILL. A later request with another one counts, too.
+
+    Returns:
+        False: nothing was done, as the run has ended, is no submitted script, or
+            nobody watches the script any more.
+
+    Raises:
+        RunNotFoundError: There is no run in the folder.
+        OSError: The folder cannot be written to.
+    """
+    state = state_of(path)
+    if state.status in _ENDED or not is_watched(state) or not definition(path):
+        return False
+    open_run_folder(path).replace(CANCEL, by.encode("ascii"))
+    return True
+
+
+def is_watched(state: "RunState") -> bool:
+    """Whether the process that made a run, and ends it, is still there."""
+    return any(writer.main and writer.alive for writer in state.writers)
+
+
+def note_typed(path: Path) -> None:
+    """Tell the supervisor that Ctrl-C was typed at its script's terminal just now.
+
+    The script has got it already, and may go on: it may be a debugger. If it ends soon
+    it was cancelled.
+
+    Raises:
+        OSError: The folder cannot be written to.
+    """
+    open_run_folder(path).replace(TYPED, b"")
+
+
+def definition(folder: Path) -> dict[str, Any]:
+    """Return what was submitted; {} for a run that is no submitted script."""
+    try:
+        with read_from(folder / SegmentName("events").filename) as lines:
+            for line in itertools.islice(lines, _FIRST_EVENTS):
+                if b'"run.launch"' in line:
+                    return dict(orjson.loads(line)["data"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return {}
