@@ -203,7 +203,7 @@ def follow(
             pause = min(pause * 1.5, _LONGEST if show is None else _LONGEST_SHOWN)
 
 
-def _failure(state: RunState) -> str:
+def _failure(state: "RunState") -> str:
     if state.status == "NotResponding":
         return (
             f"run {state.run_id} has no end, and the process that wrote it is gone; "
