@@ -1,6 +1,6 @@
 """What was recorded, read back: also of a run that is alive in another process."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -80,6 +80,7 @@ class ReadMethods(FamilyMethods):
         step: int | tuple[int, int] | None = None,
         since: str | float | datetime | None = None,
         rank: int | None = None,
+        filter: str | Callable[[dict[str, Any]], bool] | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Yield what was recorded, in order of time, as the dicts of its lines.
 
@@ -90,9 +91,12 @@ class ReadMethods(FamilyMethods):
             step: This step, or from the first to the last of two.
             since: From this time on: RFC 3339, seconds since the epoch, or a datetime.
             rank: Of this rank only.
+            filter: A line of text such as `level>=warning -retry loss>3` (see the
+                README, "Filters"), or a function of an entry.
 
         Raises:
             MlogError: The run is off.
+            ValueError: A filter cannot be understood; the message points at the place.
         """
         from mlog.reader.entries import iter_entries
 
@@ -104,6 +108,7 @@ class ReadMethods(FamilyMethods):
             step=step,
             since=since,
             rank=rank,
+            filter=filter,
         )
 
     def __repr__(self) -> str:
