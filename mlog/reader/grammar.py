@@ -114,14 +114,16 @@ class Filter(Generic[S]):
 
     Attributes:
         needle: As of a `Leaf`.
+        fields: The names of fields in it, as they were typed.
     """
 
-    __slots__ = ("_fits", "needle")
+    __slots__ = ("_fits", "fields", "needle")
 
-    def __init__(self, fits: Fits[S], needle: bytes = b"") -> None:
+    def __init__(self, leaf: Leaf[S], fields: Iterable[str] = ()) -> None:
         """Keep what decides."""
-        self._fits = fits
-        self.needle = needle
+        self._fits = leaf.fits
+        self.needle = leaf.needle
+        self.fields = frozenset(fields)
 
     def __call__(self, subject: S) -> bool:
         """Whether it fits."""
@@ -134,8 +136,9 @@ def parse(text: str, language: Language[S]) -> Filter[S]:
     Raises:
         ValueError: It cannot be understood; the message points at the place.
     """
-    found = _Parser(text, language).parse()
-    return Filter(found.fits, found.needle)
+    parser = _Parser(text, language)
+    found = parser.parse()
+    return Filter(found, parser.fields)
 
 
 def unquoted(word: str) -> tuple[str, bool]:
@@ -159,6 +162,7 @@ class _Parser(Generic[S]):
         self._text = text
         self._language = language
         self._at = 0
+        self.fields: set[str] = set()
 
     def parse(self) -> Leaf[S]:
         """Read all of it."""
@@ -257,6 +261,7 @@ class _Parser(Generic[S]):
     def _comparison(self, sign: str, name: str, begin: int) -> Leaf[S]:
         place = self._at
         value = self._value(sign)
+        self.fields.add(name)
         try:
             make = self._language.field(name)
         except ValueError as exc:

@@ -37,7 +37,14 @@ from mlog.reader.grammar import Field, Filter, Leaf, Text, parse, unquoted
 from mlog.reader.patterns import MAX_TEXT
 from mlog.reader.sources import Source
 
-__all__ = ["Choice", "level_from", "level_of", "matches_text", "parse_search"]
+__all__ = [
+    "Choice",
+    "level_from",
+    "level_of",
+    "matches_text",
+    "names_from",
+    "parse_search",
+]
 
 Entry: TypeAlias = dict[str, Any]
 Choice: TypeAlias = Callable[[tuple[Entry, Source]], bool]
@@ -69,8 +76,7 @@ def parse_search(text: str) -> Filter[tuple[Entry, Source]]:
 
 def matches_text(text: str) -> Filter[tuple[Entry, Source]]:
     """Return what finds a text as it stands, in any case unless it has a capital."""
-    leaf = _OfEntries().text(Text(text))
-    return Filter(leaf.fits, leaf.needle)
+    return Filter(_OfEntries().text(Text(text)))
 
 
 def level_of(entry: Mapping[str, Any]) -> int:
@@ -104,6 +110,12 @@ def level_from(text: str) -> int:
         expected = "DEBUG, INFO, WARNING, ERROR, CRITICAL or a number"
         raise ValueError(f"{text!r} is no level; expected {expected}")
     return number
+
+
+def names_from(level: int) -> list[str]:
+    """Return the names of all known levels from a number on, and "Level "."""
+    known = logging.getLevelNamesMapping() | _LEVELS
+    return [*(name for name, number in known.items() if number >= level), "Level "]
 
 
 def _level_number(name: str) -> int | None:
