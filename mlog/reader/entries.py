@@ -41,8 +41,11 @@ from mlog.types import Stream
 __all__ = [
     "NONFINITE",
     "Block",
+    "Moment",
     "WriterFiles",
+    "floats_placed",
     "iter_entries",
+    "moment_of",
     "read_blocks",
     "read_writers",
     "seconds_of",
@@ -56,7 +59,9 @@ NONFINITE = {
 """Floats that JSON has no numbers for, by the texts that stand for them."""
 
 Entry: TypeAlias = dict[str, Any]
-Since: TypeAlias = str | float | datetime
+Moment: TypeAlias = str | float | datetime
+"""A time: RFC 3339 or a datetime with its zone, or seconds since the epoch."""
+
 _Wanted: TypeAlias = Callable[[Entry], bool]
 
 # The dicts of one block stay below the 700 objects that wake the garbage collector of
@@ -113,7 +118,7 @@ def iter_entries(
     level: int | str | None = None,
     logger: str | None = None,
     step: int | tuple[int, int] | range | None = None,
-    since: Since | None = None,
+    since: Moment | None = None,
     rank: int | None = None,
     filter: str | Callable[[Entry], bool] | None = None,
 ) -> Iterator[dict[str, Any]]:
@@ -157,7 +162,7 @@ def iter_entries(
     merged = (entry for _, entry in heapq.merge(*each, key=itemgetter(0)))
     if tests:
         merged = (e for e in merged if all(test(e) for test in tests))
-    entries = map(_with_floats, merged)
+    entries = map(floats_placed, merged)
     if filter is None or search is not None:
         return entries
     if not callable(filter):
@@ -205,7 +210,7 @@ def _running(
         yield greatest, entry
 
 
-def _with_floats(entry: Entry) -> Entry:
+def floats_placed(entry: Entry) -> Entry:
     """Put floats in the place of the texts that stand for them."""
     metric = entry.get("metric")
     if type(metric) is dict:
@@ -222,7 +227,7 @@ def _tests(
     level: int | str | None,
     logger: str | None,
     step: int | tuple[int, int] | range | None,
-    since: Since | None,
+    since: Moment | None,
 ) -> Iterator[_Wanted]:
     """Yield what decides about an entry, the cheapest first."""
     if step is not None:
@@ -233,7 +238,7 @@ def _tests(
         names = logging.getLevelNamesMapping()
         yield partial(_has_level, names, _level_number(names, level))
     if since is not None:
-        yield partial(_is_since, _moment(since))
+        yield partial(_is_since, moment_of(since, "since"))
 
 
 def _has_step(steps: range, entry: Entry) -> bool:
@@ -288,11 +293,19 @@ def _number_of_level(names: dict[str, int], name: str) -> int:
     return number
 
 
-def _moment(since: Since) -> float:
-    """Return the seconds since the epoch of a time that a caller named."""
-    if isinstance(since, int | float) and isfinite(since):
-        return float(since)
-    moment = since
+def moment_of(time: Moment, argument: str) -> float:
+    """Return the seconds since the epoch of a time that a caller named.
+
+    Args:
+        time: What the caller gave.
+        argument: For the error.
+
+    Raises:
+        ValueError: It is no time.
+    """
+    if isinstance(time, int | float) and isfinite(time):
+        return float(time)
+    moment = time
     if isinstance(moment, str):
         try:
             moment = datetime.fromisoformat(moment)
@@ -301,8 +314,8 @@ def _moment(since: Since) -> float:
     if isinstance(moment, datetime) and moment.tzinfo is not None:
         return moment.timestamp()
     raise ValueError(
-        "since must be seconds since the epoch, or a text or datetime with its zone "
-        f"like '2026-11-23T18:27:00Z', got {since!r}"
+        f"{argument} must be seconds since the epoch, or a text or datetime with its "
+        f"zone like '2026-11-23T18:27:00Z', got {time!r}"
     )
 
 

@@ -20,6 +20,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, groupby, islice
 from operator import attrgetter, itemgetter
 from pathlib import Path
@@ -30,7 +31,7 @@ import orjson
 from mlog.folder import read_from
 from mlog.layout import SegmentName, parse_segment
 
-__all__ = ["Follower", "Found", "MayFit", "lines_in", "parse_line"]
+__all__ = ["Follower", "Found", "MayFit", "blocks_before", "lines_in", "parse_line"]
 
 _MAX_LINE = 1 << 20
 _CHUNK = 1 << 18
@@ -269,21 +270,11 @@ class Follower:
 
         The last come first; among those of one list the order is that of the file.
         """
-        start, rest, size = reading.offset - 1, b"", _FIRST_BLOCK
-        while start > 0:  # the last newline is left out
-            end, start = start, max(0, start - size)
-            size = min(2 * size, _LAST_BLOCK)
-            block = self._read(reading, start, end - start)
-            if len(block) < end - start:  # removed, or cut by somebody
-                return
-            rest, newline, lines = (block + rest).partition(b"\n")
-            if newline and (may_fit is None or may_fit(lines)):
-                found = lines.split(b"\n")
-                yield found if may_fit is None else list(filter(may_fit, found))
-            if len(rest) > _MAX_LINE:
-                rest = _TOO_LONG
-        if reading.offset:
-            yield [rest]
+        for lines in blocks_before(partial(self._read, reading), reading.offset):
+            if may_fit is None:
+                yield lines.split(b"\n")
+            elif may_fit(lines):
+                yield list(filter(may_fit, lines.split(b"\n")))
 
     def _end_of_lines(self, reading: _Reading) -> int:
         """Return where the last whole line of a segment ends."""
@@ -345,6 +336,35 @@ def _by_writer(readings: Iterable[_Reading]) -> list[list[list[_Reading]]]:
     each = [(writer, list(stream)) for (writer, _), stream in streams]
     writers = groupby(each, key=itemgetter(0))
     return [[stream for _, stream in found] for _, found in writers]
+
+
+def blocks_before(
+    read: Callable[[int, int], bytes], end: int, size: int = _FIRST_BLOCK
+) -> Iterator[bytes]:
+    """Yield the lines in front of an offset, some at a time, the last first.
+
+    Each time is without its last newline. In the place of a line that is too long for
+    an entry stands something that is none.
+
+    Args:
+        read: Reads from an offset a number of bytes; fewer where there are not so many.
+        end: Where a line begins, or the file ends.
+        size: How much to read first; then twice as much each time.
+    """
+    start, rest = end - 1, b""  # the last newline is left out
+    while start > 0:
+        stop, start = start, max(0, start - size)
+        size = min(2 * size, _LAST_BLOCK)
+        block = read(start, stop - start)
+        if len(block) < stop - start:  # removed, or cut by somebody
+            return
+        rest, newline, lines = (block + rest).partition(b"\n")
+        if newline:
+            yield lines
+        if len(rest) > _MAX_LINE:
+            rest = _TOO_LONG
+    if end:
+        yield rest
 
 
 def lines_in(path: Path, start: int, size: int) -> bytes:
