@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from math import isfinite
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -31,6 +32,7 @@ _OF_RUNS = ("\x1b[32m", "\x1b[34m", "\x1b[35m", "\x1b[36m", "\x1b[33m", "\x1b[31
 _FRESH_ID = re.compile(r"[0-9]{8}-[0-9]{6}-([0-9a-f]{6})")
 _MAX_LABEL = 20
 
+_NONFINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _MAX_VALUE = 80
 _INDENT = "\n    "
 
@@ -208,7 +210,7 @@ def _pairs(fields: object, colours: tuple[str, str]) -> list[str]:
 def _short(value: object) -> str:
     """Return a value on one line, and not too long for one."""
     if type(value) is float:
-        return f"{value:.6g}"
+        return f"{value:.6g}" if isfinite(value) else _NONFINITE[repr(value)]
     if isinstance(value, dict) and isinstance(kind := value.get("type"), str):
         if kind.startswith("mlog."):
             return inline(f"<{kind[:_MAX_VALUE]}>")

@@ -5,20 +5,20 @@ is no such run; 2 for a wrong call.
 """
 
 import os
-import select
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import click
 
 from mlog.cli.choosing import choice_options, chosen
-from mlog.cli.lines import EntryLines, run_labels, wants_colour
 from mlog.cli.options import RunCommand, dir_option, find, root_of, typed
+from mlog.cli.output import Output
+from mlog.cli.place import Place, place_option, show_around
 from mlog.cli.repeats import Group, Repeats, grouped
 from mlog.errors import MlogError, RunNotFoundError
 from mlog.escaping import inline
@@ -63,6 +63,7 @@ Examples:
     help="How many of the last lines.",
 )
 @choice_options
+@place_option
 @click.option("--each", is_flag=True, help="Show lines that say the same one by one.")
 @click.option("--json", "as_json", is_flag=True, help="Print the lines as they are.")
 @dir_option
@@ -70,6 +71,8 @@ def command(
     runs: tuple[str, ...],
     follows: bool,
     count: int,
+    around: Place | None,
+    window: float | None,
     each: bool,
     as_json: bool,
     dir_: str | None,
@@ -83,9 +86,19 @@ def command(
     sources = Sources()
     wanted, may_fit = chosen(sources, **choice)
     folders = _folders(runs, dir_, follows)
-    follower = RunsFollower(folders, wanted, may_fit)
-    output = _Output(sys.stdout.buffer, _encoder(as_json, folders, sources))
+    output = Output(sys.stdout.buffer, as_json, folders, sources)
     shown = _Each() if each or as_json else Repeats(time.monotonic)
+    searches = bool(choice["grep"] or choice["filter"])
+    if around is not None or window is not None:
+        _refuse_with_around(around, folders, follows)
+        assert around is not None
+        found_any = show_around(
+            folders[0], around, window, wanted, output, each=each or as_json
+        )
+        if searches and not found_any:
+            sys.exit(1)
+        return
+    follower = RunsFollower(folders, wanted, may_fit)
     try:
         output(chain.from_iterable(map(shown.of, _last(follower, count, shown))))
         if follows:
@@ -100,8 +113,21 @@ def command(
         _report(follower)
         raise
     _report(follower)
-    if (choice["grep"] or choice["filter"]) and not follower.found_any:
+    if searches and not follower.found_any:
         sys.exit(1)
+
+
+def _refuse_with_around(
+    around: Place | None, folders: list[Path], follows: bool
+) -> None:
+    """Refuse what does not go with --around."""
+    if around is None:
+        raise click.UsageError("--window needs --around")
+    if follows or len(folders) > 1:
+        raise click.UsageError("--around takes one RUN, and no --follow")
+    source = click.get_current_context().get_parameter_source("count")
+    if source is click.core.ParameterSource.COMMANDLINE:
+        raise click.UsageError("--around shows all lines: it takes no -n")
 
 
 def follow(
@@ -186,60 +212,6 @@ def _last(
         found += more
         groups = list(grouped(reversed(found)))
     return groups[max(0, len(groups) - count) :]
-
-
-# --- output --------------------------------------------------------------------------
-
-
-class _Output:
-    """Writes groups to a stream, and flushes once they are all written."""
-
-    def __init__(self, stream: BinaryIO, encode: Callable[[Group], bytes]) -> None:
-        self._stream = stream
-        self._encode = encode
-        self._poll = _poll_for_reader(stream)
-
-    def __call__(self, groups: Iterable[Group]) -> None:
-        """Write; also notice, when there is nothing to write, that nobody reads."""
-        if self._poll is not None and self._poll.poll(0):
-            raise BrokenPipeError
-        write, encode = self._stream.write, self._encode
-        for group in groups:
-            write(encode(group))
-        self._stream.flush()
-
-
-def _poll_for_reader(stream: BinaryIO) -> Any:
-    """Return what reports the error of a pipe without a reader, where that is known."""
-    try:
-        poll = select.poll()
-        poll.register(stream.fileno(), 0)
-    except (AttributeError, OSError, ValueError):  # Windows; a test's own stream
-        return None
-    return poll
-
-
-def _encoder(
-    as_json: bool, folders: list[Path], sources: Sources
-) -> Callable[[Group], bytes]:
-    """Return what makes the bytes of a group."""
-    if as_json:
-        return lambda group: group.first.raw + b"\n"
-    labels = run_labels(folders) if len(folders) > 1 else {}
-    colour = wants_colour(sys.stdout, os.environ)
-    lines = EntryLines(colour=colour, labels=labels)
-    encoding = sys.stdout.encoding or "utf-8"
-
-    def encode(group: Group) -> bytes:
-        note = ""
-        if group.count > 1:
-            folder = group.first.folder
-            note = group.note(sources.at(folder, name) for name in group.writers)
-            if group.last[:19] != group.first.entry["ts"][:19]:
-                note += f" until {lines.clock(group.last)}"
-        return lines.text(group.first, note).encode(encoding, "backslashreplace")
-
-    return encode
 
 
 def _report(follower: RunsFollower) -> None:
