@@ -10,8 +10,8 @@ r"""The language of filters, which is one for runs and for entries.
 `-` and `:` stand directly before what they belong to. What has blanks, brackets, quotes
 or operators in it is put in quotes, as the name in `metric."val loss".min`; in quotes a
 backslash takes the next character as it is, in a pattern `\/` is a `/`. `/pattern/i`
-fits in any case. `word:…` is a field only where the word is the name of one: `cuda:0`
-is a word.
+fits in any case. `word:…` is a field only where the word is the name of one, or a range of
+numbers follows: `cuda:0` is a word.
 
 What fields there are, and what a word alone means, a `Language` says.
 """
@@ -47,6 +47,7 @@ _PART = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _PATTERN = re.compile(r"/((?:[^/\\]|\\.)+)/(i?)(?=[\s()]|$)", re.DOTALL)
+_RANGE = re.compile(r":(?:[+-]?\d[\d.e+-]*?\.\.|\.\.[+-]?\d)")
 _OPERATOR = re.compile(r"==|!=|<=|>=|<|>|=|~")
 _KEYWORDS = ("and", "or", "not")
 _SIGNS_OF_OTHERS = {"&&": "and", "||": "or", "&": "and", "|": "or"}
@@ -232,7 +233,8 @@ class _Parser(Generic[S]):
         expected = f"expected a word or a field, like {self._language.example}"
         name = self._word(expected, _NAME)
         if self._text.startswith(":", self._at):
-            if self._language.is_known(name):
+            is_range = _RANGE.match(self._text, self._at) is not None
+            if is_range or self._language.is_known(name):
                 self._at += 1
                 return self._comparison(":", name, begin)
             self._at = begin
