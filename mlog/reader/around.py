@@ -44,6 +44,9 @@ _MOST_METRICS = 16 << 20
 _COMPARED = 30.0
 """Seconds before and after a moment whose steps tell of the clocks."""
 
+_MOST_COMPARED = 30
+"""How many of them, the nearest."""
+
 
 class Line(NamedTuple):
     """One entry on the time line.
@@ -277,12 +280,7 @@ def _around_time(
     if not writers:
         return Around([], time=time, attempt=attempt)
     main = _main(writers)
-    clocks = {clock_of(writer.source) for writer in writers}
-    steps: dict[str, dict[int, float]] = {}
-    if len(clocks) > 1:
-        far = _COMPARED + seconds
-        steps = {w.name: _steps_near(folder, w, time, far) for w in writers}
-    skews = estimate(main.source, [w.source for w in writers], steps)
+    skews = _skews_near(folder, main, main, writers, time)
     each = []
     for writer in writers:
         skew = skews.get(clock_of(writer.source))
@@ -292,17 +290,50 @@ def _around_time(
     return Around(_merged(each), time=time, attempt=attempt, skews=shown)
 
 
-def _steps_near(
-    folder: Path, writer: WriterFiles, time: float, far: float
-) -> dict[int, float]:
-    """Return when a writer logged the steps near to a moment."""
+def _skews_near(
+    folder: Path,
+    main: WriterFiles,
+    known: WriterFiles,
+    writers: list[WriterFiles],
+    moment: float,
+) -> dict[str, Skew]:
+    """Estimate clocks by the steps near to a moment.
+
+    Args:
+        folder: The run's.
+        main: Whose clock the others are compared with.
+        known: By whose clock the moment is.
+        writers: All that are compared; of each machine one with metrics counts.
+        moment: Seconds since the epoch.
+    """
+    one_each: dict[str, WriterFiles] = {}
+    for writer in (known, main, *writers):
+        if "metrics" in writer.segments:
+            one_each.setdefault(clock_of(writer.source), writer)
+    sources = [writer.source for writer in writers]
+    steps: dict[str, dict[int, float]] = {}
+    if len(one_each) > 1:
+        near = _steps_near(folder, known, moment)
+        steps = {
+            writer.name: _times_of(
+                find_spans(folder, writer.segments["metrics"], min(near), max(near))
+            )
+            for writer in one_each.values()
+            if near
+        }
+    return estimate(main.source, sources, steps)
+
+
+def _steps_near(folder: Path, writer: WriterFiles, moment: float) -> list[int]:
+    """Return some steps that a writer logged near to a moment."""
     segments = writer.segments.get("metrics", [])
-    times: dict[int, float] = {}
-    for found in entries_by_time(folder, segments, time - far, time + far):
+    near = (moment - _COMPARED, moment + _COMPARED)
+    dated: list[tuple[float, int]] = []
+    for found in entries_by_time(folder, segments, *near):
         step, seconds = found.entry.get("step"), seconds_of(found.entry["ts"])
         if type(step) is int and seconds is not None:
-            times.setdefault(step, seconds)
-    return times
+            dated.append((abs(seconds - moment), step))
+    return [step for _, step in sorted(dated)[:_MOST_COMPARED]]
 
 
 # --- lines ---------------------------------------------------------------------------
@@ -414,9 +445,7 @@ def _ahead_at(
     """Return how far the clock of a process is ahead of the main one's."""
     if clock_of(own.source) == clock_of(main.source):
         return 0.0
-    both = (own, main)
-    steps = {w.name: _steps_near(folder, w, moment, _COMPARED) for w in both}
-    skews = estimate(main.source, [w.source for w in both], steps)
+    skews = _skews_near(folder, main, own, [own, main], moment)
     return _ahead(skews, own.source)
 
 
