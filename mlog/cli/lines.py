@@ -1,16 +1,19 @@
 """Entries as lines for people. Own ANSI: rich costs 18 times as much a line."""
 
-import logging
 import os
+import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from math import isfinite
+from pathlib import Path
 from typing import Any, TextIO
 
 from mlog.escaping import escape, inline
 from mlog.reader.follow import Found
+from mlog.reader.search import level_of
 
-__all__ = ["SHOWN_EVENTS", "EntryLines", "level_of", "wants_colour"]
+__all__ = ["SHOWN_EVENTS", "EntryLines", "run_labels", "wants_colour"]
 
 SHOWN_EVENTS = frozenset(
     """
@@ -20,19 +23,16 @@ SHOWN_EVENTS = frozenset(
 )
 """Events that people want to see; the others are for programs."""
 
-_LEVELS = {
-    **{"DEBUG": 10, "INFO": 20, "WARNING": 30, "WARN": 30, "ERROR": 40},
-    **{"CRITICAL": 50, "FATAL": 50},
-}
-_END_LEVELS = {"Failed": logging.ERROR, "Canceled": logging.WARNING}
-
 _RESET = "\x1b[0m"
 _DIM = "\x1b[2m"
-_COLOURS = {
-    **{"DEBUG": _DIM, "INFO": "\x1b[36m", "WARNING": "\x1b[33m", "ERROR": "\x1b[91m"},
-    **{"CRITICAL": "\x1b[7;91m", "EVENT": "\x1b[35m"},
-}
+_BOLD = "\x1b[1m"
+_EVENT = "\x1b[35m"
+_BY_LEVEL = ((50, "\x1b[7;91m"), (40, "\x1b[91m"), (30, "\x1b[33m"), (20, "\x1b[36m"))
+_OF_RUNS = ("\x1b[32m", "\x1b[34m", "\x1b[35m", "\x1b[36m", "\x1b[33m", "\x1b[31m")
+_FRESH_ID = re.compile(r"[0-9]{8}-[0-9]{6}-([0-9a-f]{6})")
+_MAX_LABEL = 20
 
+_NONFINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _MAX_VALUE = 80
 _INDENT = "\n    "
 
@@ -41,34 +41,63 @@ class EntryLines:
     """Makes the text of entries. For one thread at a time."""
 
     def __init__(
-        self, *, colour: bool = False, now: Callable[[], float] = time.time
+        self,
+        *,
+        colour: bool = False,
+        labels: Mapping[Path, str] | None = None,
+        now: Callable[[], float] = time.time,
     ) -> None:
         """Choose whether to colour.
 
         Args:
             colour: Whether the text may have ANSI colours.
+            labels: What to call the run in each folder. None: there is only one run.
             now: Gives seconds since 1970; an entry of another day shows its date.
         """
         self._paint = _painted if colour else _plain
+        self._key_colours = (_DIM, _RESET) if colour else ("", "")
+        self._labels = self._painted_labels(labels or {})
         self._today = time.strftime("%Y-%m-%d ", time.localtime(now()))
         self._second = ("", "")
 
-    def text(self, found: Found) -> str:
-        """Return the line of an entry with its newline, and its traceback below it."""
+    def text(self, found: Found, note: str = "", *, sign: str = "") -> str:
+        """Return the line of an entry with its newline, and its traceback below it.
+
+        Args:
+            found: The entry.
+            note: Stands at the end of its first line.
+            sign: Stands before the name of its process.
+        """
         entry, writer = found.entry, found.segment.writer
-        clock = self._paint(self._clock(entry["ts"]), _DIM)
+        paint = self._paint
+        clock = paint(self._clock(entry["ts"]), _DIM)
         if "event" in entry:
-            level, logger = "EVENT", _text(entry["event"])
-            parts = _event_parts(entry)
+            level, logger, colour = "EVENT", _text(entry["event"]), _EVENT
+            parts = _event_parts(entry, self._key_colours)
         else:
             level, logger = _text(entry.get("level")), _text(entry.get("logger"))
-            parts = _parts(entry)
-        label = self._paint(f"{inline(level):<7}", _COLOURS.get(level, ""))
-        where = self._paint(f"[{writer}] ", _DIM) if writer else ""
-        body = "  ".join(part for part in parts if part)
-        name = inline(logger)
+            parts = _parts(entry, self._key_colours)
+            colour = _colour(level, entry)
+        label = paint(f"{inline(level):<7}", colour)
+        run = self._labels.get(found.folder, "")
+        where = paint(f"{sign}[{writer}] ", _DIM) if writer else sign
+        first, *more = [part for part in parts if part] or [""]
+        body = "  ".join((first, *more))
+        if note:
+            body = _with_note(body, paint(note, _BOLD))
         below = "".join(_below(entry))
-        return f"{clock} {label} {where}{name}: {body}{below}\n"
+        return f"{clock} {run}{label} {where}{inline(logger)}: {body}{below}\n"
+
+    def clock(self, ts: str) -> str:
+        """Return the local time of an entry, as its line has it."""
+        return self._clock(ts)
+
+    def _painted_labels(self, labels: Mapping[Path, str]) -> dict[Path, str]:
+        width = max(map(len, labels.values()), default=0)
+        return {
+            folder: self._paint(f"{label:<{width}} ", _OF_RUNS[n % len(_OF_RUNS)])
+            for n, (folder, label) in enumerate(labels.items())
+        }
 
     def _clock(self, ts: str) -> str:
         """Return the local time of day with milliseconds, on other days the date."""
@@ -86,20 +115,19 @@ class EntryLines:
         return f"{moment:%Y-%m-%d %H:%M:%S}".removeprefix(self._today)
 
 
-def level_of(entry: Mapping[str, Any]) -> int:
-    """Return the number of an entry's level; for one without a known name INFO.
-
-    Events have none: an alert, a loss and a run that was cancelled count as WARNING, a
-    run that failed as ERROR, others as INFO.
-    """
-    event = entry.get("event")
-    if event is None:
-        return _level_number(_text(entry.get("level")))
-    if event == "run.end":
-        status = _text(_data(entry).get("status"))
-        return _END_LEVELS.get(status, logging.INFO)
-    warns = event in ("run.alert", "run.dropped")
-    return logging.WARNING if warns else logging.INFO
+def run_labels(folders: Sequence[Path]) -> dict[Path, str]:
+    """Return short names of some runs: six digits where they tell them apart."""
+    matches = [_FRESH_ID.fullmatch(folder.name) for folder in folders]
+    short = [
+        match[1] if match else folder.name
+        for match, folder in zip(matches, folders, strict=True)
+    ]
+    if len({*short}) < len({*folders}):  # else of all the whole id
+        short = [f"{folder.parent.name}/{folder.name}" for folder in folders]
+    elif max(map(len, short), default=0) > _MAX_LABEL:
+        cut = [f"{name[: _MAX_LABEL - 1]}…" for name in short]
+        short = cut if len({*cut}) == len({*short}) else short
+    return dict(zip(folders, map(inline, short), strict=True))
 
 
 def wants_colour(stream: TextIO, env: Mapping[str, str]) -> bool:
@@ -115,28 +143,35 @@ def wants_colour(stream: TextIO, env: Mapping[str, str]) -> bool:
         return False
 
 
-def _level_number(name: str) -> int:
-    number = _LEVELS.get(name)
-    if number is None:
-        word, _, digits = name.partition(" ")  # "Level 15"
-        known = word == "Level" and digits.isascii() and digits.isdigit()
-        number = int(digits[:4]) if known else logging.INFO
-    return number
+def _colour(level: str, entry: Mapping[str, Any]) -> str:
+    """Return the colour of a level, by its number."""
+    number = level_of(entry)
+    for least, colour in _BY_LEVEL:
+        if number >= least:
+            return colour
+    return _DIM
 
 
-def _parts(entry: Mapping[str, Any]) -> Iterator[str]:
+def _with_note(body: str, note: str) -> str:
+    """Put a note at the end of the first of some lines."""
+    first, newline, rest = body.partition("\n")
+    return f"{first}  {note}{newline}{rest}"
+
+
+def _parts(entry: Mapping[str, Any], colours: tuple[str, str]) -> Iterator[str]:
     """Yield message, metrics with their step, and the caller's own fields."""
     message = entry.get("msg")
     if message:
         yield escape(_text(message)).replace("\n", _INDENT)
-    numbers = [*_pairs(entry.get("metric")), *_pairs(entry.get("value"))]
+    numbers = _pairs(entry.get("metric"), colours)
+    numbers += _pairs(entry.get("value"), colours)
     if (step := entry.get("step")) is not None:
-        numbers.append(f"step={_short(step)}")
+        numbers += _pairs({"step": step}, colours)
     yield " ".join(numbers)
-    yield " ".join(_pairs(entry.get("extra")))
+    yield " ".join(_pairs(entry.get("extra"), colours))
 
 
-def _event_parts(entry: Mapping[str, Any]) -> Iterator[str]:
+def _event_parts(entry: Mapping[str, Any], colours: tuple[str, str]) -> Iterator[str]:
     """Yield what an event says."""
     data = _data(entry)
     if entry["event"] == "run.end":
@@ -150,7 +185,7 @@ def _event_parts(entry: Mapping[str, Any]) -> Iterator[str]:
         argv = data.get("argv")
         yield inline(" ".join(map(_text, argv))) if isinstance(argv, list) else ""
     else:
-        yield " ".join(_pairs(data))
+        yield " ".join(_pairs(data, colours))
 
 
 def _below(entry: Mapping[str, Any]) -> Iterator[str]:
@@ -162,17 +197,20 @@ def _below(entry: Mapping[str, Any]) -> Iterator[str]:
             yield _INDENT + escape(text.rstrip("\n")).replace("\n", _INDENT)
 
 
-def _pairs(fields: object) -> list[str]:
+def _pairs(fields: object, colours: tuple[str, str]) -> list[str]:
     """Return `name=value` of each field of an object."""
     if not isinstance(fields, dict):
         return []
-    return [f"{inline(name)}={_short(value)}" for name, value in fields.items()]
+    begin, end = colours
+    return [
+        f"{begin}{inline(name)}={end}{_short(value)}" for name, value in fields.items()
+    ]
 
 
 def _short(value: object) -> str:
     """Return a value on one line, and not too long for one."""
     if type(value) is float:
-        return f"{value:.6g}"
+        return f"{value:.6g}" if isfinite(value) else _NONFINITE[repr(value)]
     if isinstance(value, dict) and isinstance(kind := value.get("type"), str):
         if kind.startswith("mlog."):
             return inline(f"<{kind[:_MAX_VALUE]}>")

@@ -1,52 +1,58 @@
-"""`mlog tail`: the last entries of a run, and those that come."""
+"""`mlog tail`: the last entries of some runs, those that come, those around a moment.
 
-import logging
+Exit codes: 0; 1 with --grep or --filter when nothing fits, as of grep, and when there
+is no such run; 2 for a wrong call.
+"""
+
 import os
-import select
 import sys
 import time
-from collections.abc import Callable, Iterable
-from itertools import chain
-from typing import Any, BinaryIO
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
 
 import click
 
-from mlog.cli.lines import SHOWN_EVENTS, EntryLines, level_of, wants_colour
-from mlog.cli.options import RunCommand, dir_option, find, run_argument
-from mlog.errors import MlogError
+from mlog.cli.choosing import choice_options, chosen
+from mlog.cli.options import RunCommand, dir_option, find, root_of, typed
+from mlog.cli.output import Output
+from mlog.cli.place import Place, place_option, show_around
+from mlog.cli.repeats import Group, Repeats, grouped
+from mlog.errors import MlogError, RunNotFoundError
 from mlog.escaping import inline
-from mlog.reader.follow import Follower, Found
+from mlog.reader.find import iter_runs
+from mlog.reader.follow import Found
+from mlog.reader.several import RunsFollower, Sources
 
 __all__ = ["command", "follow"]
 
-_SHORTEST, _LONGEST, _SLOWER = 0.05, 0.25, 1.1
+_SHORTEST, _LONGEST = 0.03, 0.25
+_REST = 50
+"""How many times as long as a look takes it rests: 2 % of a processor's core."""
+
 _QUIET = 0.5
 """Seconds without an entry after a run's end, in which other processes may still write."""
+
+_WAIT = 0.2
+_MOST_READ = 20_000
+"""Entries that are read at most for lines of repeats, so many for one."""
 
 _EXAMPLES = """\b
 Examples:
   mlog tail -f
-  mlog tail baseline --level WARNING
+  mlog tail baseline --level WARNING --rank 0
+  mlog tail --filter 'level>=warning logger:train.* -retry'
+  mlog tail latest -2 --grep 'out of memory'
+  mlog tail baseline --around step:41207 --window 6
   mlog tail -n 1000 --json | jq .metric
 """
 
 
-def _level(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int:
-    """Read a level's name or number."""
-    if value is None:
-        return logging.NOTSET
-    names = logging.getLevelNamesMapping()
-    if value.upper() in names:
-        return names[value.upper()]
-    if value.isascii() and value.isdigit():
-        return int(value[:9])
-    expected = "DEBUG, INFO, WARNING, ERROR, CRITICAL or a number"
-    raise click.BadParameter(f"{value!r} is no level; expected {expected}")
-
-
 @click.command("tail", cls=RunCommand, epilog=_EXAMPLES)
-@run_argument
-@click.option("-f", "--follow", "follows", is_flag=True, help="Go on until it ends.")
+@click.argument("runs", metavar="[RUN]...", nargs=-1, callback=typed)
+@click.option("-f", "--follow", "follows", is_flag=True, help="Go on until they end.")
 @click.option(
     "-n",
     "--lines",
@@ -54,113 +60,165 @@ def _level(_ctx: click.Context, _param: click.Parameter, value: str | None) -> i
     type=click.IntRange(min=0),
     default=50,
     show_default=True,
-    help="How many of the last entries.",
+    help="How many of the last lines.",
 )
-@click.option("--level", callback=_level, metavar="LEVEL", help="Only from it on up.")
+@choice_options
+@place_option
+@click.option("--each", is_flag=True, help="Show lines that say the same one by one.")
 @click.option("--json", "as_json", is_flag=True, help="Print the lines as they are.")
 @dir_option
 def command(
-    run: str, follows: bool, count: int, level: int, as_json: bool, dir_: str | None
+    runs: tuple[str, ...],
+    follows: bool,
+    count: int,
+    around: Place | None,
+    window: float | None,
+    each: bool,
+    as_json: bool,
+    dir_: str | None,
+    **choice: Any,
 ) -> None:
-    """Show the last entries of RUN (default: latest).
+    """Show the last lines of each RUN (default: latest) as one, by time.
 
-    Log lines, metrics and events of all its processes, by time. With -f it goes on
-    until the run has ended, or until Ctrl-C.
+    Log lines, metrics and events of all processes. With -f it goes on until the runs
+    have ended, or until Ctrl-C; without a RUN it waits for the first one there.
     """
-    follower = Follower(find(run, dir_))
-    show = _Output(sys.stdout.buffer, _encoder(as_json))
-
-    def wanted(found: Found) -> bool:
-        event = found.entry.get("event")
-        shown = event is None or event in SHOWN_EVENTS
-        return shown and level_of(found.entry) >= level
-
+    sources = Sources()
+    wanted, may_fit = chosen(sources, **choice)
+    folders = _folders(runs, dir_, follows)
+    output = Output(sys.stdout.buffer, as_json, folders, sources)
+    shown = _Each() if each or as_json else Repeats(time.monotonic)
+    searches = bool(choice["grep"] or choice["filter"])
+    if around is not None or window is not None:
+        _refuse_with_around(around, folders, follows)
+        assert around is not None
+        found_any = show_around(
+            folders[0], around, window, wanted, output, each=each or as_json
+        )
+        if searches and not found_any:
+            sys.exit(1)
+        return
+    follower = RunsFollower(folders, wanted, may_fit)
     try:
-        show(follower.last(count, wanted))
+        output(chain.from_iterable(map(shown.of, _last(follower, count, shown))))
         if follows:
-            follow(follower, lambda found: show(filter(wanted, found)))
+            follow(follower, lambda found: output(shown(found)))
+            output(shown.rest())
     except FileNotFoundError as exc:
-        raise MlogError(f"{follower.folder} was removed") from exc
+        gone = [run.folder for run in follower.runs if not run.folder.exists()]
+        raise MlogError(f"{gone[0] if gone else exc} was removed") from exc
     except BrokenPipeError:
         raise
     except BaseException:
         _report(follower)
         raise
     _report(follower)
+    if searches and not follower.found_any:
+        sys.exit(1)
+
+
+def _refuse_with_around(
+    around: Place | None, folders: list[Path], follows: bool
+) -> None:
+    """Refuse what does not go with --around."""
+    if around is None:
+        raise click.UsageError("--window needs --around")
+    if follows or len(folders) > 1:
+        raise click.UsageError("--around takes one RUN, and no --follow")
+    source = click.get_current_context().get_parameter_source("count")
+    if source is click.core.ParameterSource.COMMANDLINE:
+        raise click.UsageError("--around shows all lines: it takes no -n")
 
 
 def follow(
-    follower: Follower,
+    follower: RunsFollower,
     show: Callable[[Iterable[Found]], None],
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Show what is added to a run until it has ended.
+    """Show what is added to runs until they have ended.
 
     Args:
-        follower: Reads the run.
+        follower: Reads the runs.
         show: Called at each look, with what was found, if anything; uses it up.
         clock: Gives seconds.
-        sleep: Waits some seconds: 0.05 while there is something new, slowly more, up
-            to 0.25, while there is nothing.
+        sleep: Waits some seconds: 0.03, and up to 0.25 where a look takes long, as of
+            many files on a network.
     """
-    pause, last_new = _SHORTEST, clock()
+    last_new = clock()
     while True:
+        begin = clock()
         found = follower.poll()
         first = next(found, None)
+        pause = min(max(_REST * (clock() - begin), _SHORTEST), _LONGEST)
         if first is not None:
             show(chain([first], found))
-            pause, last_new = _SHORTEST, clock()
+            last_new = clock()
         elif follower.has_ended and clock() - last_new >= _QUIET:
             return
         else:
             show(())
-            pause = min(pause * _SLOWER, _LONGEST)
         sleep(pause)
 
 
-class _Output:
-    """Writes entries to a stream, and flushes once they are all written."""
-
-    def __init__(self, stream: BinaryIO, encode: Callable[[Found], bytes]) -> None:
-        self._stream = stream
-        self._encode = encode
-        self._poll = _poll_for_reader(stream)
-
-    def __call__(self, found: Iterable[Found]) -> None:
-        """Write; also notice, when there is nothing to write, that nobody reads."""
-        if self._poll is not None and self._poll.poll(0):
-            raise BrokenPipeError
-        write, encode = self._stream.write, self._encode
-        for one in found:
-            write(encode(one))
-        self._stream.flush()
-
-
-def _poll_for_reader(stream: BinaryIO) -> Any:
-    """Return what reports the error of a pipe without a reader, where that is known."""
+def _folders(runs: tuple[str, ...], dir_: str | None, follows: bool) -> list[Path]:
+    """Return the folders of the runs that somebody typed, each once."""
     try:
-        poll = select.poll()
-        poll.register(stream.fileno(), 0)
-    except (AttributeError, OSError, ValueError):  # Windows; a test's own stream
-        return None
-    return poll
+        return list(dict.fromkeys(find(ref, dir_) for ref in runs or ("latest",)))
+    except RunNotFoundError:
+        root = root_of(dir_)
+        if root.exists():
+            os.listdir(root)  # raises where that is the reason
+        if runs or not follows or next(iter_runs(root), None) is not None:
+            raise
+    told = f"mlog: no runs yet in {root}: waiting for the first (Ctrl-C ends it)"
+    click.echo(inline(told), err=True)
+    while next(iter_runs(root), None) is None:
+        time.sleep(_WAIT)
+    return [find("latest", dir_)]
 
 
-def _encoder(as_json: bool) -> Callable[[Found], bytes]:
-    """Return what makes the bytes of an entry."""
-    if as_json:
-        return lambda found: found.raw + b"\n"
-    text = EntryLines(colour=wants_colour(sys.stdout, os.environ)).text
-    encoding = sys.stdout.encoding or "utf-8"
-    return lambda found: text(found).encode(encoding, "backslashreplace")
+# --- the last lines ------------------------------------------------------------------
 
 
-def _report(follower: Follower) -> None:
+@dataclass(frozen=True)
+class _Each:
+    """Shows each line for itself; the other way is `Repeats`."""
+
+    def __call__(self, each: Iterable[Found]) -> Iterator[Group]:
+        return (Group(found, b"", "") for found in each)
+
+    def of(self, group: Group) -> Iterator[Group]:
+        yield group
+
+    def rest(self) -> Iterator[Group]:
+        return iter(())
+
+
+def _last(
+    follower: RunsFollower, count: int, shown: Repeats | _Each
+) -> Iterable[Group]:
+    """Return the last lines, of which some may stand for many entries."""
+    newest = follower.newest()
+    if isinstance(shown, _Each):
+        return list(shown(list(islice(newest, count))[::-1]))
+    found = list(islice(newest, count))
+    groups = list(grouped(reversed(found)))
+    while len(groups) < count and len(found) < _MOST_READ:
+        more = list(islice(newest, max(len(found), count)))
+        if not more:
+            break
+        found += more
+        groups = list(grouped(reversed(found)))
+    return groups[max(0, len(groups) - count) :]
+
+
+def _report(follower: RunsFollower) -> None:
     """Say what was passed over."""
-    counts = [(follower.skipped, "damaged"), (follower.torn, "unfinished")]
-    parts = [f"{n} {kind} line{'s'[: n != 1]}" for n, kind in counts if n]
-    if parts:
-        text = f"mlog: skipped {' and '.join(parts)} in {follower.folder}"
-        click.echo(inline(text), err=True)
+    for run in follower.runs:
+        counts = [(run.skipped, "damaged"), (run.torn, "unfinished")]
+        parts = [f"{n} {kind} line{'s'[: n != 1]}" for n, kind in counts if n]
+        if parts:
+            text = f"mlog: skipped {' and '.join(parts)} in {run.folder}"
+            click.echo(inline(text), err=True)

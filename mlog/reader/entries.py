@@ -18,7 +18,6 @@ import errno
 import heapq
 import logging
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -35,13 +34,18 @@ from mlog.errors import RunNotFoundError
 from mlog.folder import read_from
 from mlog.layout import SegmentName, parse_segment
 from mlog.reader.follow import parse_line
+from mlog.reader.search import Choice, parse_search
+from mlog.reader.sources import Source, read_source
 from mlog.types import Stream
 
 __all__ = [
     "NONFINITE",
     "Block",
+    "Moment",
     "WriterFiles",
+    "floats_placed",
     "iter_entries",
+    "moment_of",
     "read_blocks",
     "read_writers",
     "seconds_of",
@@ -55,7 +59,9 @@ NONFINITE = {
 """Floats that JSON has no numbers for, by the texts that stand for them."""
 
 Entry: TypeAlias = dict[str, Any]
-Since: TypeAlias = str | float | datetime
+Moment: TypeAlias = str | float | datetime
+"""A time: RFC 3339 or a datetime with its zone, or seconds since the epoch."""
+
 _Wanted: TypeAlias = Callable[[Entry], bool]
 
 # The dicts of one block stay below the 700 objects that wake the garbage collector of
@@ -68,9 +74,6 @@ _MAX_LINE = 1 << 20
 # Not there, a link, no regular file.
 _NO_SEGMENT = (errno.ENOENT, errno.ELOOP, errno.EINVAL, errno.ENXIO)
 
-_FIRST_LINE = 1 << 16
-_RANK = re.compile(r"r(\d{1,9})(?:-a\d+)?(?:-[0-9a-f]{4})?", re.ASCII)
-_ATTEMPT = re.compile(r"(?:.*-)?a(\d{1,9})(?:-[0-9a-f]{4})?", re.ASCII)
 _SEQ, _TS = itemgetter("seq"), itemgetter("ts")
 
 
@@ -94,12 +97,14 @@ class WriterFiles:
         name: As in its files; empty for the main process of the first attempt.
         attempt: From 1.
         rank: None for a process that is no rank.
+        source: All that is known of it.
         segments: Its segments by stream, in order of their numbers.
     """
 
     name: str
     attempt: int
     rank: int | None
+    source: Source
     segments: dict[Stream, list[SegmentName]] = field(default_factory=dict)
 
 
@@ -113,8 +118,9 @@ def iter_entries(
     level: int | str | None = None,
     logger: str | None = None,
     step: int | tuple[int, int] | range | None = None,
-    since: Since | None = None,
+    since: Moment | None = None,
     rank: int | None = None,
+    filter: str | Callable[[Entry], bool] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Yield the entries of a run in order: by `seq`, between processes by time.
 
@@ -132,6 +138,8 @@ def iter_entries(
         since: From this time on: RFC 3339 with its zone, a datetime with its zone, or
             seconds since the epoch.
         rank: Of this rank only; 0 includes processes that are no rank.
+        filter: A line of text such as `level>=warning -retry loss>3` (see the README,
+            "Filters"), or a function of an entry.
 
     Raises:
         RunNotFoundError: There is no such folder.
@@ -143,11 +151,30 @@ def iter_entries(
     if rank is not None and type(rank) is not int:
         raise TypeError(f"rank must be an integer or None, got {rank!r}")
     tests = list(_tests(level, logger, step, since))
+    search = parse_search(filter) if isinstance(filter, str) else None
     writers = [w for w in read_writers(folder) if rank in (None, w.rank or 0)]
-    each = (_running(_of_writer(folder, w, stream), _TS) for w in writers)
+    each = []
+    for writer in writers:
+        found = _running(_of_writer(folder, writer, stream), _TS)
+        if search is not None:
+            found = _searched(found, search, writer.source)
+        each.append(found)
     merged = (entry for _, entry in heapq.merge(*each, key=itemgetter(0)))
-    wanted = (e for e in merged if all(test(e) for test in tests))
-    return map(_with_floats, wanted)
+    if tests:
+        merged = (e for e in merged if all(test(e) for test in tests))
+    entries = map(floats_placed, merged)
+    if filter is None or search is not None:
+        return entries
+    if not callable(filter):
+        raise TypeError(f"filter must be a text or a function, got {filter!r}")
+    wanted = filter
+    return (entry for entry in entries if wanted(entry))
+
+
+def _searched(
+    found: Iterable[tuple[Any, Entry]], search: Choice, source: Source
+) -> Iterator[tuple[Any, Entry]]:
+    return (one for one in found if search((one[1], source)))
 
 
 def _of_writer(
@@ -183,7 +210,7 @@ def _running(
         yield greatest, entry
 
 
-def _with_floats(entry: Entry) -> Entry:
+def floats_placed(entry: Entry) -> Entry:
     """Put floats in the place of the texts that stand for them."""
     metric = entry.get("metric")
     if type(metric) is dict:
@@ -200,7 +227,7 @@ def _tests(
     level: int | str | None,
     logger: str | None,
     step: int | tuple[int, int] | range | None,
-    since: Since | None,
+    since: Moment | None,
 ) -> Iterator[_Wanted]:
     """Yield what decides about an entry, the cheapest first."""
     if step is not None:
@@ -211,7 +238,7 @@ def _tests(
         names = logging.getLevelNamesMapping()
         yield partial(_has_level, names, _level_number(names, level))
     if since is not None:
-        yield partial(_is_since, _moment(since))
+        yield partial(_is_since, moment_of(since, "since"))
 
 
 def _has_step(steps: range, entry: Entry) -> bool:
@@ -266,11 +293,19 @@ def _number_of_level(names: dict[str, int], name: str) -> int:
     return number
 
 
-def _moment(since: Since) -> float:
-    """Return the seconds since the epoch of a time that a caller named."""
-    if isinstance(since, int | float) and isfinite(since):
-        return float(since)
-    moment = since
+def moment_of(time: Moment, argument: str) -> float:
+    """Return the seconds since the epoch of a time that a caller named.
+
+    Args:
+        time: What the caller gave.
+        argument: For the error.
+
+    Raises:
+        ValueError: It is no time.
+    """
+    if isinstance(time, int | float) and isfinite(time):
+        return float(time)
+    moment = time
     if isinstance(moment, str):
         try:
             moment = datetime.fromisoformat(moment)
@@ -279,8 +314,8 @@ def _moment(since: Since) -> float:
     if isinstance(moment, datetime) and moment.tzinfo is not None:
         return moment.timestamp()
     raise ValueError(
-        "since must be seconds since the epoch, or a text or datetime with its zone "
-        f"like '2026-11-23T18:27:00Z', got {since!r}"
+        f"{argument} must be seconds since the epoch, or a text or datetime with its "
+        f"zone like '2026-11-23T18:27:00Z', got {time!r}"
     )
 
 
@@ -312,29 +347,8 @@ def read_writers(folder: Path) -> list[WriterFiles]:
 
 def _writer(folder: Path, name: str) -> WriterFiles:
     """Return who a writer is, from its first event, else from its name."""
-    facts = _first_event(folder / SegmentName("events", name).filename)
-    attempt, rank = facts.get("attempt"), facts.get("rank")
-    if type(attempt) is not int:
-        match = _ATTEMPT.fullmatch(name)
-        attempt = int(match[1]) if match else 1
-    if type(rank) is not int:
-        match = _RANK.fullmatch(name) if not facts else None
-        rank = int(match[1]) if match else None
-    return WriterFiles(name, attempt, rank)
-
-
-def _first_event(path: Path) -> dict[str, Any]:
-    """Return the data of a segment's `writer.start`; {} where there is none."""
-    try:
-        with read_from(path) as file:
-            line, newline, _ = file.read(_FIRST_LINE).partition(b"\n")
-    except OSError:
-        return {}
-    entry = parse_line(line) if newline else None
-    if entry is None or entry.get("event") != "writer.start":
-        return {}
-    data = entry.get("data")
-    return data if isinstance(data, dict) else {}
+    source = read_source(folder, name)
+    return WriterFiles(name, source.attempt, source.rank, source)
 
 
 # --- segments ------------------------------------------------------------------------

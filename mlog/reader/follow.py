@@ -9,7 +9,8 @@ the file system tells nobody of changes (NFS, Lustre). Invariants:
 - A line that is no entry is skipped and counted; where a cut entry is glued before a
   whole one, the whole one counts.
 - Inside a writer the order is that of `seq`, between writers that of the running
-  maximum of `ts`, both among what one call reads.
+  maximum of `ts` (of `newest` the running minimum), both among what one call reads.
+  Threads of a writer may swap entries; that is set right as far as one block reaches.
 
 Source of the order: the README, "File format".
 """
@@ -19,21 +20,23 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, groupby, islice
 from operator import attrgetter, itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 
 from mlog.folder import read_from
 from mlog.layout import SegmentName, parse_segment
 
-__all__ = ["Follower", "Found", "lines_in", "parse_line"]
+__all__ = ["Follower", "Found", "MayFit", "blocks_before", "lines_in", "parse_line"]
 
 _MAX_LINE = 1 << 20
 _CHUNK = 1 << 18
 _BLOCK = 1 << 16
+_FIRST_BLOCK, _LAST_BLOCK = 1 << 15, 1 << 20
 _MAX_GLUED = 16
 _LAST_EVENTS = 100
 
@@ -41,19 +44,24 @@ _TOO_LONG = b"?"
 """Stands for the end of a line that is too long for an entry; no JSON ends so."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """One entry and where it comes from.
 
     Attributes:
         entry: The parsed line; it has `ts` and `seq`, the rest is not checked.
         raw: The line as it stands in the file, without its newline.
         segment: What it was read from.
+        folder: Of its run.
     """
 
     entry: dict[str, Any]
     raw: bytes
     segment: SegmentName
+    folder: Path
+
+
+MayFit: TypeAlias = Callable[[bytes], bool]
+"""Says of some bytes whether a line that is looked for may be in them."""
 
 
 @dataclass(slots=True)
@@ -112,15 +120,31 @@ class Follower:
         Raises:
             OSError: The folder cannot be read.
         """
+        found = (found for _, found in self.newest() if wanted(found))
+        return list(islice(found, count))[::-1]
+
+    def newest(self, may_fit: MayFit | None = None) -> Iterator[tuple[str, Found]]:
+        """Yield what there is, the newest first; `poll` goes on behind the newest.
+
+        Reads backwards from the ends, as far as the iterator is used.
+
+        Args:
+            may_fit: Whether an entry that is of interest may be in some bytes; lines
+                where it says no are left out unread. Events are always read.
+
+        Returns:
+            Pairs of the least `ts` of the writer so far, and an entry.
+
+        Raises:
+            OSError: The folder cannot be read.
+        """
         self._look()
         for reading in self._readings.values():
             reading.offset = self._end_of_lines(reading)
         self.has_ended = self._find_end()
         streams = _by_writer(self._readings.values())
-        writers = (_running(self._backward(s), "ts", min) for s in streams)
-        newest_first = heapq.merge(*writers, key=itemgetter(0), reverse=True)
-        found = (found for _, found in newest_first if wanted(found))
-        return list(islice(found, count))[::-1]
+        each = (_running(self._backward(s, may_fit), "ts", min) for s in streams)
+        return heapq.merge(*each, key=itemgetter(0), reverse=True)
 
     def poll(self) -> Iterator[Found]:
         """Yield the entries added since the last call; the iterator is to be used up.
@@ -143,18 +167,14 @@ class Follower:
 
     def _forward(self, streams: list[list[_Reading]]) -> Iterator[Found]:
         """Yield what is new of one writer."""
-        each = (
-            _running(chain.from_iterable(map(self._new, stream)), "seq", max)
-            for stream in streams
-        )
+        each = (_running(self._new(stream), "seq", max) for stream in streams)
         return map(itemgetter(1), heapq.merge(*each, key=itemgetter(0)))
 
-    def _backward(self, streams: list[list[_Reading]]) -> Iterator[Found]:
+    def _backward(
+        self, streams: list[list[_Reading]], may_fit: MayFit | None
+    ) -> Iterator[Found]:
         """Yield what there is of one writer, newest first."""
-        each = (
-            _running(chain.from_iterable(map(self._old, stream[::-1])), "seq", min)
-            for stream in streams
-        )
+        each = (_running(self._old(s, may_fit), "seq", min) for s in streams)
         merged = heapq.merge(*each, key=itemgetter(0), reverse=True)
         return map(itemgetter(1), merged)
 
@@ -169,8 +189,10 @@ class Follower:
         for reading in events:
             first = self._read(reading, 0, min(reading.offset, _BLOCK)).split(b"\n")
             starts += _times_of("run.start", first)
-            last = islice(self._lines_backward(reading), _LAST_EVENTS)
-            ends += _times_of("run.end", last)
+            last = chain.from_iterable(
+                lines[::-1] for lines in self._lines_backward(reading)
+            )
+            ends += _times_of("run.end", islice(last, _LAST_EVENTS))
         return max(ends, default="") > max(starts, default="")
 
     # --- segments ------------------------------------------------------------------
@@ -195,8 +217,11 @@ class Follower:
             seen[name] = known
         self._readings = seen
 
-    def _new(self, reading: _Reading) -> Iterator[Found]:
-        """Yield the entries between the offset of a segment and its size."""
+    def _new(self, stream: list[_Reading]) -> Iterator[Found]:
+        """Yield the entries between the offsets of segments and their sizes."""
+        return _sorted(chain.from_iterable(map(self._new_lines, stream)))
+
+    def _new_lines(self, reading: _Reading) -> Iterator[list[Found]]:
         while reading.offset < reading.size:
             chunk = self._next_lines(reading)
             if not chunk:
@@ -206,7 +231,7 @@ class Follower:
             if reading.overlong:
                 reading.overlong = False
                 del lines[0]
-            yield from self._parse(reading, lines)
+            yield self._parse(reading, lines)
 
     def _next_lines(self, reading: _Reading) -> bytes:
         """Return the next whole lines and step over them; b"" when there are none."""
@@ -225,23 +250,31 @@ class Follower:
             reading.offset += len(chunk)
         return b""
 
-    def _old(self, reading: _Reading) -> Iterator[Found]:
-        """Yield the entries in front of the offset of a segment, last first."""
-        return self._parse(reading, self._lines_backward(reading))
+    def _old(self, stream: list[_Reading], may_fit: MayFit | None) -> Iterator[Found]:
+        """Yield the entries in front of the offsets of segments, last first."""
+        if may_fit is not None and stream[0].segment.stream == "events":
+            may_fit = None
+        each = (self._old_lines(reading, may_fit) for reading in stream[::-1])
+        return _sorted(chain.from_iterable(each), reverse=True)
 
-    def _lines_backward(self, reading: _Reading) -> Iterator[bytes]:
-        """Yield the lines in front of the offset of a segment, last first."""
-        start, rest = reading.offset - 1, b""  # without the last newline
-        while start > 0:
-            end, start = start, max(0, start - _BLOCK)
-            block = self._read(reading, start, end - start)
-            if len(block) < end - start:  # removed, or cut by somebody
-                return
-            lines = (block + rest).split(b"\n")
-            rest = lines[0] if len(lines[0]) <= _MAX_LINE else _TOO_LONG
-            yield from reversed(lines[1:])
-        if reading.offset:
-            yield rest
+    def _old_lines(
+        self, reading: _Reading, may_fit: MayFit | None
+    ) -> Iterator[list[Found]]:
+        for lines in self._lines_backward(reading, may_fit):
+            yield self._parse(reading, lines)
+
+    def _lines_backward(
+        self, reading: _Reading, may_fit: MayFit | None = None
+    ) -> Iterator[list[bytes]]:
+        """Yield the lines in front of the offset of a segment, some at a time.
+
+        The last come first; among those of one list the order is that of the file.
+        """
+        for lines in blocks_before(partial(self._read, reading), reading.offset):
+            if may_fit is None:
+                yield lines.split(b"\n")
+            elif may_fit(lines):
+                yield list(filter(may_fit, lines.split(b"\n")))
 
     def _end_of_lines(self, reading: _Reading) -> int:
         """Return where the last whole line of a segment ends."""
@@ -266,13 +299,34 @@ class Follower:
         except FileNotFoundError:
             return b""
 
-    def _parse(self, reading: _Reading, lines: Iterable[bytes]) -> Iterator[Found]:
+    def _parse(self, reading: _Reading, lines: Iterable[bytes]) -> list[Found]:
+        """Return the entries in lines, and count what is none."""
+        found = []
+        segment, folder = reading.segment, self.folder
         for line in lines:
             entry = parse_line(line)
             if entry is not None:
-                yield Found(entry, line, reading.segment)
+                found.append(Found(entry, line, segment, folder))
             else:
                 self.skipped += 1
+        return found
+
+
+def _sorted(blocks: Iterable[list[Found]], reverse: bool = False) -> Iterator[Found]:
+    """Yield entries in order of `seq`, where none is out of place by over a block."""
+    held: list[Found] = []
+    for block in blocks:
+        count = len(held)
+        held += block
+        held.sort(key=_seq, reverse=reverse)
+        yield from held[:count]
+        del held[:count]
+    yield from held
+
+
+def _seq(found: Found) -> int:
+    seq: int = found.entry["seq"]
+    return seq
 
 
 def _by_writer(readings: Iterable[_Reading]) -> list[list[list[_Reading]]]:
@@ -282,6 +336,35 @@ def _by_writer(readings: Iterable[_Reading]) -> list[list[list[_Reading]]]:
     each = [(writer, list(stream)) for (writer, _), stream in streams]
     writers = groupby(each, key=itemgetter(0))
     return [[stream for _, stream in found] for _, found in writers]
+
+
+def blocks_before(
+    read: Callable[[int, int], bytes], end: int, size: int = _FIRST_BLOCK
+) -> Iterator[bytes]:
+    """Yield the lines in front of an offset, some at a time, the last first.
+
+    Each time is without its last newline. In the place of a line that is too long for
+    an entry stands something that is none.
+
+    Args:
+        read: Reads from an offset a number of bytes; fewer where there are not so many.
+        end: Where a line begins, or the file ends.
+        size: How much to read first; then twice as much each time.
+    """
+    start, rest = end - 1, b""  # the last newline is left out
+    while start > 0:
+        stop, start = start, max(0, start - size)
+        size = min(2 * size, _LAST_BLOCK)
+        block = read(start, stop - start)
+        if len(block) < stop - start:  # removed, or cut by somebody
+            return
+        rest, newline, lines = (block + rest).partition(b"\n")
+        if newline:
+            yield lines
+        if len(rest) > _MAX_LINE:
+            rest = _TOO_LONG
+    if end:
+        yield rest
 
 
 def lines_in(path: Path, start: int, size: int) -> bytes:

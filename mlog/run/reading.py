@@ -1,6 +1,6 @@
 """What was recorded, read back: also of a run that is alive in another process."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -8,6 +8,7 @@ from mlog.run.family import FamilyMethods
 from mlog.types import Stream
 
 if TYPE_CHECKING:  # the readers are loaded when something is read, not with a start
+    from mlog.reader.around import Around, Then
     from mlog.reader.series import History
 
 __all__ = ["ReadMethods"]
@@ -80,6 +81,7 @@ class ReadMethods(FamilyMethods):
         step: int | tuple[int, int] | None = None,
         since: str | float | datetime | None = None,
         rank: int | None = None,
+        filter: str | Callable[[dict[str, Any]], bool] | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Yield what was recorded, in order of time, as the dicts of its lines.
 
@@ -90,9 +92,12 @@ class ReadMethods(FamilyMethods):
             step: This step, or from the first to the last of two.
             since: From this time on: RFC 3339, seconds since the epoch, or a datetime.
             rank: Of this rank only.
+            filter: A line of text such as `level>=warning -retry loss>3` (see the
+                README, "Filters"), or a function of an entry.
 
         Raises:
             MlogError: The run is off.
+            ValueError: A filter cannot be understood; the message points at the place.
         """
         from mlog.reader.entries import iter_entries
 
@@ -104,7 +109,67 @@ class ReadMethods(FamilyMethods):
             step=step,
             since=since,
             rank=rank,
+            filter=filter,
         )
+
+    def around(
+        self,
+        step: int | None = None,
+        window: int = 5,
+        *,
+        time: str | float | datetime | None = None,
+        seconds: float = 5.0,
+        metric: str | None = None,
+        attempt: int | None = None,
+    ) -> "Around":
+        """Return what all processes logged around a step, or around a moment.
+
+        Iterate over it for the entries; `.lines` also say who wrote each, and whether
+        its place is exact. Lines of a step are those from behind the metrics of the
+        step before up to its own: exact in each process that logged the step, by the
+        clock in others. Clocks of other machines are compared by equal steps (`.skews`).
+
+        Args:
+            step: The step in the middle.
+            window: How many steps before and after it.
+            time: The moment, instead of a step: RFC 3339, seconds since the epoch, or a
+                datetime.
+            seconds: How many seconds before and after it.
+            metric: Count steps by this metric only, where others count otherwise.
+            attempt: Of which attempt. Default: of a step the latest that has it, of a
+                moment all.
+
+        Raises:
+            MlogError: The run is off, or has no such step.
+            TypeError, ValueError: Not one of step and time is given, or it is none.
+        """
+        from mlog.reader.around import read_around
+
+        return read_around(
+            self._need_path(),
+            step=step,
+            window=window,
+            time=time,
+            seconds=seconds,
+            metric=metric,
+            attempt=attempt,
+        )
+
+    def metrics_at(self, entry: dict[str, Any]) -> "dict[str, Then]":
+        """Return what each metric was when an entry was written, by name.
+
+        Each is the number logged last before it, `(value, step, ts, is_exact)`: by the
+        entry's own process, which is exact, else by the main one, as the clock says.
+
+        Args:
+            entry: One of `entries()` or `around()`.
+
+        Raises:
+            MlogError: The run is off, or has no such entry.
+        """
+        from mlog.reader.around import metrics_at
+
+        return metrics_at(self._need_path(), entry)
 
     def __repr__(self) -> str:
         """Return experiment, id, status and folder."""

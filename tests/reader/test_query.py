@@ -220,6 +220,80 @@ class TestComparing:
         assert parse_filter(text)(state) == expected
 
 
+class TestWords:
+    """What stands alone is looked for in all that people call a run by."""
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("wide", True),
+            ("WIDE", False),
+            ("digits wide", True),
+            ("digits narrow", False),
+            ("digits -narrow", True),
+            ("-wide or resnet", True),
+            ("-(wide or narrow)", False),
+            ("--wide", True),
+            ("'second try'", True),
+            ("-'second try'", False),
+            ("/try .wide/", True),
+            ("/TRY/", False),
+            ("/TRY/i", True),
+            ("-/^2026/", False),
+            ("3f9a1c", True),
+            ("completed", True),
+            ("node2", True),
+            ("owner=me", None),
+            ("'owner=me'", True),
+            ("'shuffle=true'", True),
+            ("cuda:0", False),
+            ("wide tag.owner=me or attempt=7", True),
+            ("tag.owner=me tag.fold=3 -metric.loss>9", True),
+            ("not wide", False),
+        ],
+    )
+    def test_are_found(self, state: RunState, text: str, expected: bool | None) -> None:
+        """In any case, unless a capital letter asks for itself."""
+        if expected is None:  # a field that runs do not have
+            with pytest.raises(ValueError, match="no field"):
+                parse_filter(text)
+        else:
+            assert parse_filter(text)(state) == expected
+
+
+class TestColon:
+    """`:` is "equals", with stars, or a range; `~` also takes a pattern."""
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("status:Comp*", True),
+            ("status:completed", True),
+            ("status:comp", False),
+            ("experiment:[a-d]igits", True),
+            ("name:/^second/", True),
+            ("name~/^try/", False),
+            ("name~/TRY/i", True),
+            ("name:'second*'", False),
+            ("metric.loss:0.2..0.3", True),
+            ("metric.loss:0.3..", False),
+            ("metric.loss:..0.25", True),
+            ("metric.loss:0.25", True),
+            ("metric.none:0..9", False),
+            ("attempt:2..2", True),
+            ("created:2026-11..2026-12", True),
+            ("created:2026-11-23T18*", True),
+            ("created:..2026-11-22", False),
+            ("tag.fold:1..3", True),
+            ("tag.owner:m*", True),
+            ("tag.owner:a..n", True),
+            ("param.sizes~/8,1/", True),
+        ],
+    )
+    def test_means(self, state: RunState, text: str, expected: bool) -> None:
+        assert parse_filter(text)(state) == expected
+
+
 class TestLogic:
     """`not` binds closer than `and`, `and` closer than `or`."""
 
@@ -329,19 +403,35 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("text", "place", "why"),
         [
-            ("", 0, "expected a field, like metric.loss or status, got the end"),
+            ("", 0, "a word or a field, like metric.loss or status, got the end"),
             ("  ", 0, "got the end"),
             ("metric.mse <", 12, "expected a value, got the end"),
             ("metric.mse < and tag.a=1", 13, "a keyword in quotes), got 'and'"),
-            ("metric.mse", 10, "expected one of = == != < <= > >= ~, got the end"),
-            ("tag.a=b tag.c=d", 8, "expected and, or, or the end, got 'tag.c'"),
-            ("tag.a=b && tag.c=d", 8, "expected and, or, or the end, got '&&'"),
+            (
+                "metric.mse",
+                10,
+                "expected one of = == != < <= > >= ~ (the word itself in",
+            ),
+            ("status", 6, "(the word itself in quotes), got the end"),
+            ("tag.a=b tag.c", 13, "expected one of = == != < <= > >= ~"),
+            ("tag.a=b && tag.c=d", 8, "expected and (a text && in quotes), got '&&'"),
+            ("wide | long", 5, "expected or (a text | in quotes), got '|'"),
+            ("tag.a=b(tag.c=d)", 7, "expected a blank (a text with brackets in it"),
+            ("- wide", 1, "expected a word right behind the -"),
+            ("wide -", 6, "expected a word right behind the -"),
+            ("name: wide", 5, "expected a value, got"),
+            ("''", 0, "expected a text"),
+            ("/wide", 0, "expected / and a blank at the pattern's end"),
+            ("/a/b", 0, "a text that begins with it goes in quotes"),
+            ("/a(b/", 2, "expected a pattern, got missing )"),
+            ("/(a+)+b/", 5, "expected no repeat or choice inside of a repeat"),
+            ("name~/x[/", 7, "expected a pattern, got unterminated character set"),
             ("(tag.a=b", 8, "expected and, or, or ), got the end"),
             ("tag.a=b)", 7, "expected and, or, or the end, got ')'"),
-            ("not", 3, "expected a field"),
-            ("= 3", 0, "expected a field, like metric.loss or status, got '='"),
+            ("not", 3, "expected a word or a field"),
+            ("= 3", 0, "a word or a field, like metric.loss or status, got '='"),
             ("tag.a =~ b", 7, "expected a value, got '~'"),
-            ("tag.a ! b", 6, "expected one of = == != < <= > >= ~, got '!'"),
+            ("tag.a ! b", 6, "(the word itself in quotes), got '!'"),
             ("name = 'wide", 7, "no closing '"),
             ('name = "wide\\"', 7, 'no closing "'),
             ("mse < 3", 0, "no field 'mse'; there are id, name, experiment, status"),
@@ -361,7 +451,7 @@ class TestErrors:
 
     def test_show_a_filter_of_several_lines_on_one(self) -> None:
         with pytest.raises(ValueError, match="filter: ") as caught:
-            parse_filter("tag.a=b\n\tand \x1b[31m ?")
+            parse_filter("tag.a=b\n\tand \x1b[31m =")
         assert str(caught.value).count("\n") == 2
         assert "\x1b" not in str(caught.value).split("\n")[1]
 

@@ -1,0 +1,170 @@
+"""Lines that say the same, as one: repeats (`×120`), and those of ranks (`×8 ranks`).
+
+Two lines say the same when nothing differs but time, number and process. A line belongs
+to an earlier one if nothing else came in between, or if its process had not said so
+yet and the earlier one is at most two seconds old: ranks write at nearly one time. What
+is put together stands where the first of the lines stood. Events, and lines in which
+metrics differ, are never put together.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from mlog.reader.entries import seconds_of
+from mlog.reader.follow import Found
+from mlog.reader.sources import Source
+
+__all__ = ["Group", "Repeats", "grouped", "key_of"]
+
+_MOST_OPEN = 64
+_MOST_APART = 2.0
+_HELD = 1.0
+
+
+@dataclass(slots=True)
+class Group:
+    """Some lines that say the same.
+
+    Attributes:
+        first: The first of them.
+        key: What they say; b"" for what is never put together.
+        last: Time of the last of them.
+        count: How many there are.
+        writers: Who said it.
+    """
+
+    first: Found
+    key: bytes
+    last: str
+    count: int = 1
+    writers: set[str] = field(default_factory=set)
+
+    def says_the_same(self, found: Found, key: bytes) -> bool:
+        """Whether a line of the same run with a key could be put to this group."""
+        return key == self.key and found.folder is self.first.folder
+
+    def add(self, other: "Group") -> None:
+        """Put the lines of a later group to this one."""
+        self.count += other.count
+        self.last = other.last
+        self.writers |= other.writers
+
+    def note(self, sources: Iterable[Source] = ()) -> str:
+        """Say how many there are; "" for one.
+
+        Args:
+            sources: Who the writers are.
+        """
+        if self.count == 1:
+            return ""
+        who = len(self.writers)
+        if who == 1:
+            return f"×{self.count}"
+        are_ranks = sum(source.rank is not None for source in sources) >= who - 1
+        name = "ranks" if are_ranks else "processes"
+        return f"×{who} {name}" if self.count == who else f"×{self.count}, {who} {name}"
+
+
+class Repeats:
+    """Groups lines while they come: what repeats the last shown line is held back.
+
+    It is shown once a second, or when something else comes.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """Start with nothing shown.
+
+        Args:
+            clock: Gives seconds.
+        """
+        self._clock = clock
+        self._shown: Group | None = None
+        self._shown_at = 0.0
+        self._held: Group | None = None
+
+    def __call__(self, each: Iterable[Found]) -> Iterator[Group]:
+        """Yield what is to be shown now, of what has come now and before."""
+        for group in grouped(each):
+            yield from self.of(group)
+        if self._held is not None and self._clock() - self._shown_at >= _HELD:
+            yield from self.rest()
+
+    def of(self, group: Group) -> Iterator[Group]:
+        """Yield what is to be shown when a group comes."""
+        shown = self._shown
+        if shown is not None and group.key:
+            if shown.says_the_same(group.first, group.key):
+                if self._held is None:
+                    self._held = group
+                else:
+                    self._held.add(group)
+                return
+        yield from self.rest()
+        self._shown, self._shown_at = group, self._clock()
+        yield group
+
+    def rest(self) -> Iterator[Group]:
+        """Yield what is held back."""
+        if self._held is not None:
+            held, self._held = self._held, None
+            self._shown_at = self._clock()
+            yield held
+
+
+def key_of(found: Found) -> bytes:
+    """Return what a line says, without its time and number; b"" where none can equal.
+
+    Those two stand before all else in lines that mlog has written; of others no two
+    are equal.
+    """
+    if "event" in found.entry:
+        return b""
+    raw = found.raw
+    begin = raw.find(b'"level":')
+    return raw[begin:] if begin > 0 else b""
+
+
+def grouped(each: Iterable[Found]) -> Iterator[Group]:
+    """Yield entries in groups of those that say the same, by the first of each."""
+    groups: dict[int, Group] = {}  # those that may still grow, by their number
+    by_key: dict[bytes, int] = {}
+    newest: Group | None = None
+    number = 0
+    for found in each:
+        key = key_of(found)
+        writer = found.segment.writer
+        if newest is not None and key and newest.says_the_same(found, key):
+            newest.count += 1
+            newest.last = found.entry["ts"]
+            newest.writers.add(writer)
+            continue
+        group = groups.get(by_key.get(key, -1)) if key else None
+        if group is not None and _is_of_another(group, found):
+            group.count += 1
+            group.last = found.entry["ts"]
+            group.writers.add(writer)
+            continue
+        newest = Group(found, key, found.entry["ts"], 1, {writer})
+        groups[number] = newest
+        by_key[key] = number
+        number += 1
+        if len(groups) > _MOST_OPEN:
+            yield _closed(groups, by_key, number - 1 - _MOST_OPEN)
+    yield from groups.values()
+
+
+def _closed(groups: dict[int, Group], by_key: dict[bytes, int], number: int) -> Group:
+    group = groups.pop(number)
+    if by_key.get(group.key) == number:
+        del by_key[group.key]
+    return group
+
+
+def _is_of_another(group: Group, found: Found) -> bool:
+    """Whether a line is that of another process at nearly the same time."""
+    if found.segment.writer in group.writers:
+        return False
+    if found.folder is not group.first.folder:
+        return False
+    begin, now = seconds_of(group.first.entry["ts"]), seconds_of(found.entry["ts"])
+    return begin is not None and now is not None and now - begin <= _MOST_APART

@@ -1,0 +1,217 @@
+"""Going to a place in a segment without reading what is in front of it.
+
+Numbers (`seq`) and times rise through a segment, but for neighbours that threads have
+swapped; so a place is found by halving. What is around it is read as far as a block
+reaches. A time is found likewise; where a clock was set back, one of its times is.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias
+
+from mlog.folder import read_from
+from mlog.layout import SegmentName
+from mlog.reader.entries import seconds_of
+from mlog.reader.follow import Found, blocks_before, parse_line
+
+__all__ = ["entries_by_seq", "entries_by_time", "older_by_seq", "older_by_time"]
+
+_Key: TypeAlias = Callable[[dict[str, Any]], float | None]
+
+_SLACK = 1 << 15
+"""How far entries may be from their place; threads swap neighbours."""
+
+_PROBE = 1 << 13
+_CHUNK = 1 << 16
+_MAX_LINE = 1 << 20
+
+
+def entries_by_seq(
+    folder: Path, segments: Iterable[SegmentName], first: int, last: float
+) -> list[Found]:
+    """Return the entries of one writer's stream from a number to another, in order.
+
+    Args:
+        folder: The run's.
+        segments: Of the stream.
+        first, last: Both included; the last may be `math.inf`.
+    """
+    found = [one for s in segments for one in _between(folder, s, _seq, first, last)]
+    found.sort(key=lambda one: _seq(one.entry))
+    return found
+
+
+def entries_by_time(
+    folder: Path, segments: Iterable[SegmentName], begin: float, end: float
+) -> list[Found]:
+    """Return the entries of one writer's stream from a time to another, by number.
+
+    Args:
+        folder: The run's.
+        segments: Of the stream.
+        begin, end: Seconds since the epoch, by the writer's clock; both included.
+    """
+    found = [one for s in segments for one in _between(folder, s, _time, begin, end)]
+    found.sort(key=lambda one: _seq(one.entry))
+    return found
+
+
+def older_by_seq(
+    folder: Path, segments: Iterable[SegmentName], seq: int, *, limit: int
+) -> Iterator[Found]:
+    """Yield the entries of one writer's stream up to a number, the newest first.
+
+    Args:
+        folder: The run's.
+        segments: Of the stream.
+        seq: Included.
+        limit: How many bytes to read about, in all.
+    """
+    return _older(folder, segments, _seq, seq, limit)
+
+
+def older_by_time(
+    folder: Path, segments: Iterable[SegmentName], time: float, *, limit: int
+) -> Iterator[Found]:
+    """Yield the entries of one writer's stream up to a time, the newest first."""
+    return _older(folder, segments, _time, time, limit)
+
+
+def _older(
+    folder: Path, segments: Iterable[SegmentName], key: _Key, last: float, limit: int
+) -> Iterator[Found]:
+    for segment in sorted(segments, key=lambda s: s.number, reverse=True):
+        try:
+            file = read_from(folder / segment.filename)
+        except OSError:
+            continue
+        with file:
+            size = _size(file)
+            # What threads have swapped stands up to a block behind its place.
+            end = min(_place(file, size, key, last) + 2 * _SLACK, size)
+            end = _line_before(file, end)
+            for block in blocks_before(partial(_read, file), end):
+                yield from _up_to(folder, segment, block, key, last)
+                limit -= len(block)
+                if limit < 0:
+                    return
+
+
+def _up_to(
+    folder: Path, segment: SegmentName, block: bytes, key: _Key, last: float
+) -> list[Found]:
+    """Return the entries of some lines whose key is not behind a value, newest first."""
+    found = []
+    for line in block.split(b"\n"):
+        entry = parse_line(line)
+        own = key(entry) if entry is not None else None
+        if entry is not None and own is not None and own <= last:
+            found.append(Found(entry, line, segment, folder))
+    return sorted(found, key=lambda one: -_seq(one.entry))
+
+
+# --- halving -------------------------------------------------------------------------
+
+
+def _between(
+    folder: Path, segment: SegmentName, key: _Key, first: float, last: float
+) -> Iterator[Found]:
+    """Yield the entries of a segment whose key lies between two values."""
+    try:
+        file = read_from(folder / segment.filename)
+    except OSError:  # removed, a link, or not for us to read
+        return
+    with file:
+        size = _size(file)
+        begin = _place(file, size, key, first)
+        begin = _line_before(file, max(0, begin - _SLACK))
+        beyond = 0  # bytes since the last entry that was not behind the end
+        for line in _lines(file, begin, size):
+            entry = parse_line(line)
+            own = key(entry) if entry is not None else None
+            if entry is not None and own is not None and own <= last:
+                beyond = 0
+                if own >= first:
+                    yield Found(entry, line, segment, folder)
+                continue
+            beyond += len(line) + 1
+            if beyond > _SLACK and own is not None:
+                return
+
+
+def _place(file: BinaryIO, size: int, key: _Key, value: float) -> int:
+    """Return where a line begins in front of which all keys are less than a value."""
+    low, high = 0, size
+    while high - low > _PROBE:
+        middle = (low + high) // 2
+        start, own = _first_key(file, middle, high, key)
+        if own is None or own >= value:
+            high = middle
+        else:
+            low = start
+    return low
+
+
+def _first_key(
+    file: BinaryIO, start: int, end: int, key: _Key
+) -> tuple[int, float | None]:
+    """Return where the next line with a key begins, and the key; None: there is none."""
+    length = _PROBE
+    while True:
+        block = _read(file, start, min(length, end - start))
+        place = block.find(b"\n") + 1
+        while place and (stop := block.find(b"\n", place)) >= 0:
+            entry = parse_line(block[place:stop])
+            own = key(entry) if entry is not None else None
+            if own is not None:
+                return start + place, own
+            place = stop + 1
+        if len(block) < length or length > 2 * _MAX_LINE:
+            return start, None
+        length *= 8
+
+
+def _seq(entry: dict[str, Any]) -> int:
+    seq: int = entry["seq"]
+    return seq
+
+
+def _time(entry: dict[str, Any]) -> float | None:
+    return seconds_of(entry["ts"])
+
+
+# --- lines ---------------------------------------------------------------------------
+
+
+def _size(file: BinaryIO) -> int:
+    return os.fstat(file.fileno()).st_size
+
+
+def _read(file: BinaryIO, start: int, length: int) -> bytes:
+    file.seek(start)
+    return file.read(length)
+
+
+def _line_before(file: BinaryIO, offset: int) -> int:
+    """Return where a line begins, at or behind an offset."""
+    if offset == 0:
+        return 0
+    block = _read(file, offset - 1, _MAX_LINE + 1)
+    return offset + block.find(b"\n") if b"\n" in block else offset
+
+
+def _lines(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
+    """Yield the whole lines of a part of a file, without newlines."""
+    rest = b""
+    while start < end:
+        block = _read(file, start, min(_CHUNK, end - start))
+        if not block:
+            return
+        start += len(block)
+        lines = (rest + block).split(b"\n")
+        rest = lines.pop()
+        if len(rest) > _MAX_LINE:  # no entry: the rest of it is none either
+            rest = b"?"
+        yield from lines

@@ -1,0 +1,293 @@
+"""Choosing entries by a line of text: `level>=warning logger:train.* -retry loss>3`.
+
+The language is that of `mlog.reader.grammar`, the rules of comparison are those of
+`mlog.reader.comparing`. Fields are
+
+    level | logger | msg | event | ts | step | seq | file | line | func | thread | task
+    stream | writer | rank | attempt | host
+    metric.NAME | value.NAME | extra.NAME | data.NAME | exc.NAME
+    NAME: of a metric, else a value, the caller's own field, what an event says
+
+A word alone is looked for in the message, the names of logger and event, names and
+values of metrics and fields (`name=value`), traceback and stack; in any case, unless
+there is a capital letter in it.
+
+Pure: nothing is read but the entry that is handed in.
+"""
+
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+from mlog.reader.comparing import (
+    MISSING,
+    Make,
+    Test,
+    Value,
+    any_test,
+    json_of,
+    number_from,
+    text_test,
+    time_test,
+    whole_range,
+)
+from mlog.reader.fields import mapping_from, text_from
+from mlog.reader.grammar import Field, Filter, Leaf, Text, parse, unquoted
+from mlog.reader.patterns import MAX_TEXT
+from mlog.reader.sources import Source
+
+__all__ = [
+    "Choice",
+    "level_from",
+    "level_of",
+    "matches_text",
+    "names_from",
+    "parse_search",
+]
+
+Entry: TypeAlias = dict[str, Any]
+Choice: TypeAlias = Callable[[tuple[Entry, Source]], bool]
+"""Decides about an entry and who wrote it."""
+
+_Get: TypeAlias = Callable[[tuple[Entry, Source]], Any]
+
+_LEVELS = {
+    **{"NOTSET": 0, "DEBUG": 10, "INFO": 20, "WARNING": 30, "WARN": 30, "ERROR": 40},
+    **{"CRITICAL": 50, "FATAL": 50},
+}
+_END_LEVELS = {"Failed": logging.ERROR, "Canceled": logging.WARNING}
+_GROUPS = ("metric", "value", "extra", "data")
+_DEEP = (*_GROUPS, "exc")
+_LETTERS = re.compile(r"[A-Za-z]{3,}")
+
+
+def parse_search(text: str) -> Filter[tuple[Entry, Source]]:
+    """Turn a filter into a function of an entry and its source.
+
+    Args:
+        text: See the head of this module, and the README, "Filters".
+
+    Raises:
+        ValueError: It cannot be understood; the message points at the place.
+    """
+    return parse(text, _OfEntries())
+
+
+def matches_text(text: str) -> Filter[tuple[Entry, Source]]:
+    """Return what finds a text as it stands, in any case unless it has a capital."""
+    return Filter(_OfEntries().text(Text(text)))
+
+
+def level_of(entry: Mapping[str, Any]) -> int:
+    """Return the number of an entry's level; for one without a known name INFO.
+
+    Events have none: an alert, a loss and a run that was cancelled count as WARNING, a
+    run that failed as ERROR, others as INFO.
+    """
+    event = entry.get("event")
+    if event is None:
+        name = entry.get("level")
+        number = _level_number(name) if isinstance(name, str) else None
+        return logging.INFO if number is None else number
+    if event == "run.end":
+        status = text_from(mapping_from(entry.get("data")).get("status"))
+        return _END_LEVELS.get(status, logging.INFO)
+    warns = event in ("run.alert", "run.dropped")
+    return logging.WARNING if warns else logging.INFO
+
+
+def level_from(text: str) -> int:
+    """Return the number of a level that somebody typed, as a name or a number.
+
+    Raises:
+        ValueError: There is no such level.
+    """
+    number = _level_number(text.upper())
+    if number is None and text.isascii() and text.isdigit():
+        number = int(text[:9])
+    if number is None:
+        expected = "DEBUG, INFO, WARNING, ERROR, CRITICAL or a number"
+        raise ValueError(f"{text!r} is no level; expected {expected}")
+    return number
+
+
+def names_from(level: int) -> list[str]:
+    """Return the names of all known levels from a number on, and "Level "."""
+    known = logging.getLevelNamesMapping() | _LEVELS
+    return [*(name for name, number in known.items() if number >= level), "Level "]
+
+
+def _level_number(name: str) -> int | None:
+    number = _LEVELS.get(name)
+    if number is None:
+        number = logging.getLevelNamesMapping().get(name)
+    if number is None:
+        word, _, digits = name.partition(" ")  # "Level 15"
+        if word.upper() == "LEVEL" and digits.isascii() and digits.isdigit():
+            number = int(digits[:4])
+    return number
+
+
+class _OfEntries:
+    """What filters of entries can ask for."""
+
+    example = "level>=warning or loss>3"
+
+    def field(self, name: str) -> Field[tuple[Entry, Source]]:
+        """Return a field of an entry; every name is one."""
+        get, make = _field(name)
+
+        def field(sign: str, value: Value) -> Choice:
+            test = make(sign, value)
+            return lambda subject: test(get(subject))
+
+        return field
+
+    def fields(self) -> str:
+        """Say which fields there are."""
+        return ", ".join((*_PLAIN, *(f"{group}.NAME" for group in _DEEP), "NAME"))
+
+    def is_known(self, name: str) -> bool:
+        """Whether `name:value` asks for a field."""
+        group, dot, rest = name.partition(".")
+        return name in _PLAIN or bool(dot and rest and group in _DEEP)
+
+    def is_text(self, word: str) -> bool:
+        """Whether a word alone is a text: also `level` is, but not `metric.loss`."""
+        return word in _PLAIN or not self.is_known(word)
+
+    def text(self, text: Text) -> Leaf[tuple[Entry, Source]]:
+        """Return what finds a text in an entry."""
+        if text.pattern is not None:
+            search = text.pattern.search
+            return Leaf(_finds(lambda told: search(told, 0, MAX_TEXT) is not None))
+        wanted = text.text
+        # In the JSON of an entry letters stand as they are, or there is an escape.
+        needle = max(_LETTERS.findall(wanted), key=len, default="").lower().encode()
+        if wanted != wanted.lower():
+            return Leaf(_finds(lambda told: wanted in told), needle)
+        return Leaf(_finds(lambda told: wanted in told.lower()), needle)
+
+
+def _finds(test: Callable[[str], bool]) -> Choice:
+    """Return what decides by any of an entry's texts."""
+
+    def finds(subject: tuple[Entry, Source]) -> bool:
+        for told in _told(subject[0]):
+            if test(told):
+                return True
+        return False
+
+    return finds
+
+
+def _told(entry: Entry) -> Iterator[str]:
+    """Yield the texts that words are looked for in."""
+    for key in ("msg", "logger", "event", "stack"):
+        text = entry.get(key)
+        if type(text) is str:
+            yield text
+    for group in _GROUPS:
+        named = entry.get(group)
+        for name, value in named.items() if type(named) is dict else ():
+            yield f"{name}={value if type(value) is str else json_of(value)}"
+    exc = entry.get("exc")
+    for value in exc.values() if type(exc) is dict else ():
+        if type(value) is str:
+            yield value
+
+
+# --- fields --------------------------------------------------------------------------
+
+
+def _field(word: str) -> tuple[_Get, Make]:
+    """Return how to get a field from an entry, and how to test it.
+
+    Raises:
+        ValueError: There is no name behind the group's.
+    """
+    plain = _PLAIN.get(word)
+    if plain is not None:
+        return plain
+    group, dot, rest = word.partition(".")
+    if dot and group in _DEEP:
+        name, _ = unquoted(rest)
+        if not name:
+            raise ValueError(f"expected a name after {word}")
+        return (lambda subject: _within(subject[0].get(group), name)), any_test
+    name, _ = unquoted(word)
+    return (lambda subject: _anywhere(subject[0], name)), any_test
+
+
+def _anywhere(entry: Entry, name: str) -> Any:
+    """Return what has a name in an entry, wherever it is."""
+    for group in _GROUPS:
+        found = _within(entry.get(group), name)
+        if found is not MISSING:
+            return found
+    return MISSING
+
+
+def _within(value: Any, name: str) -> Any:
+    """Return what has a name in an object, or in an object in it: `a.b`."""
+    if type(value) is not dict:
+        return MISSING
+    if name in value:
+        return _number_of(value[name])
+    first, dot, rest = name.partition(".")
+    return _within(value.get(first), rest) if dot else MISSING
+
+
+def _number_of(value: Any) -> Any:
+    """Return NaN and the infinities, which are texts in the files, as numbers."""
+    if type(value) is str and value in ("NaN", "Infinity", "-Infinity"):
+        return number_from(value)
+    return value
+
+
+def _level_test(sign: str, value: Value) -> Test:
+    """Return a test of a level's number, by names or numbers."""
+    if value.pattern is not None or sign == "~":
+        raise ValueError("expected = != < <= > >= or : behind level")
+    first, dots, last = value.text.partition("..")
+    ends = (first, last) if dots and sign == ":" else (value.text,)
+    numbers = [str(level_from(end)) if end else "" for end in ends]
+    return any_test(sign, Value("..".join(numbers)))
+
+
+def _text_at(key: str) -> _Get:
+    def get(subject: tuple[Entry, Source]) -> Any:
+        text = subject[0].get(key)
+        return text if type(text) is str else MISSING
+
+    return get
+
+
+def _whole_at(key: str) -> _Get:
+    def get(subject: tuple[Entry, Source]) -> Any:
+        number = subject[0].get(key)
+        return number if type(number) is int else MISSING
+
+    return get
+
+
+def _stream(subject: tuple[Entry, Source]) -> str:
+    entry = subject[0]
+    if "event" in entry:
+        return "events"
+    return "metrics" if "metric" in entry or "value" in entry else "logs"
+
+
+_PLAIN: Mapping[str, tuple[_Get, Make]] = {
+    "level": (lambda subject: level_of(subject[0]), _level_test),
+    **{key: (_text_at(key), text_test) for key in ("logger", "msg", "event")},
+    "ts": (_text_at("ts"), time_test),
+    **{key: (_whole_at(key), whole_range) for key in ("step", "seq", "line")},
+    **{key: (_text_at(key), text_test) for key in ("file", "func", "thread", "task")},
+    "stream": (_stream, text_test),
+    "writer": (lambda subject: subject[1].writer, text_test),
+    "rank": (lambda subject: subject[1].rank or 0, whole_range),
+    "attempt": (lambda subject: subject[1].attempt, whole_range),
+    "host": (lambda subject: subject[1].host or MISSING, text_test),
+}
