@@ -78,7 +78,7 @@ def command(
     as_json: bool,
     dir_: str | None,
 ) -> None:
-    """Bring runs home from another tool, with their times, steps and params.
+    """Bring runs home from another tool, with all their times and steps.
 
     \b
     tensorboard  a folder with event files, or one of them: numbers, texts,

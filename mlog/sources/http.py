@@ -268,7 +268,7 @@ class _Body:
         self, client: Client, response: Any, max_bytes: int, deadline: float
     ) -> None:
         self._client, self._max, self._deadline = client, max_bytes, deadline
-        self._chunks = response.iter_raw(1 << 16)
+        self._chunks = response.iter_raw()  # a size would gather until it is reached
         self._buffer = bytearray()
         self._taken = 0
         self._is_done = False

@@ -61,7 +61,11 @@ def log_runs(path: Path, experiment: str | None = None) -> list["LogRun"]:
 
 
 class LogRun:
-    """A folder's event files as one run; a `SourceRun`."""
+    """A folder's event files as one run; a `SourceRun`.
+
+    Attributes:
+        paths: Of the files.
+    """
 
     def __init__(
         self, folder: Path, files: list[Path], experiment: str, name: str
@@ -72,7 +76,7 @@ class LogRun:
             OSError: One of them cannot be read.
         """
         self.notes: list[str] = []
-        self._paths = files
+        self.paths = files
         sizes = [path.stat().st_size for path in files]
         shape = repr([(p.name, s) for p, s in zip(files, sizes, strict=True)])
         source = f"tensorboard:{name}:{files[0].name}"
@@ -93,7 +97,7 @@ class LogRun:
         """Yield all points in the order of the files; learns params and status."""
         last = self.origin.began
         unknown: dict[str, int] = {}
-        for path in self._paths:
+        for path in self.paths:
             summaries = Summaries()
             for point in self._points_in(path, summaries, advance):
                 last = max(last, point.time or 0)
@@ -135,7 +139,7 @@ class LogRun:
 
     def _first_time(self) -> int:
         """Return the time of the first event, else that of the file."""
-        path = self._paths[0]
+        path = self.paths[0]
         with read_from(path) as file:
             for record in read_records(file, path.name, lambda _: None):
                 try:
