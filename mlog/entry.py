@@ -36,8 +36,10 @@ __all__ = [
     "halves",
     "has_nonfinite",
     "metric_line",
+    "now_us",
     "salvage",
     "shrink",
+    "stamp",
     "text_line",
 ]
 
@@ -525,13 +527,28 @@ def has_nonfinite(metric: Mapping[Any, Any]) -> bool:
     return any(isinstance(value, str) for value in numbers.values())
 
 
+def now_us() -> int:
+    """Return the time in microseconds since 1970."""
+    return time.time_ns() // 1_000
+
+
 def event_fields(
-    name: str, data: Mapping[str, Any], redactor: Redacts | None = None
+    name: str,
+    data: Mapping[str, Any],
+    redactor: Redacts | None = None,
+    *,
+    at: int | None = None,
 ) -> dict[str, Any]:
-    """Return the entry of an event that happens now; `seq` is 0 in its place."""
+    """Return the entry of an event; `seq` is 0 in its place.
+
+    Args:
+        name, data: Of the event.
+        redactor: Takes secrets out of the data.
+        at: Microseconds since 1970. None: it happens now.
+    """
     ready = to_json(data)
     return {
-        "ts": stamp(time.time_ns() // 1_000),
+        "ts": stamp(now_us() if at is None else at),
         "seq": 0,
         "event": name,
         "data": redactor.fields(ready) if redactor else ready,

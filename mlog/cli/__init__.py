@@ -18,9 +18,10 @@ from mlog.escaping import inline
 __all__ = ["main"]
 
 _COMMANDS = (
-    *("cancel", "compare", "export", "init", "ls", "path", "plot", "prune", "query"),
-    *("report", "rm", "run", "show", "tail", "verify"),
+    *("cancel", "compare", "doctor", "export", "import", "init", "ls", "path"),
+    *("plot", "prune", "query", "report", "rm", "run", "show", "tail", "verify"),
 )
+_MODULES = {"import": "import_"}  # a keyword names no module
 
 _EXAMPLES = """\b
 Examples:
@@ -43,7 +44,8 @@ class _Commands(click.Group):
         """Return a command by name."""
         if cmd_name not in _COMMANDS:
             return None
-        command = importlib.import_module(f"mlog.cli.{cmd_name}").command
+        module = _MODULES.get(cmd_name, cmd_name)
+        command = importlib.import_module(f"mlog.cli.{module}").command
         assert isinstance(command, click.Command)
         return command
 

@@ -15,7 +15,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import BinaryIO
 
-__all__ = ["EventFile", "crc32c"]
+__all__ = ["EventFile", "crc32c", "masked"]
 
 _VERSION = b"brain.Event:2"
 """From version 2 on a smaller step does not erase the points before it."""
@@ -88,7 +88,7 @@ class EventFile:
 
     def _write(self, event: bytes) -> None:
         length = struct.pack("<Q", len(event))
-        sums = [struct.pack("<I", _masked(crc32c(part))) for part in (length, event)]
+        sums = [struct.pack("<I", masked(crc32c(part))) for part in (length, event)]
         self._file.write(length + sums[0] + event + sums[1])
 
 
@@ -103,7 +103,7 @@ def crc32c(data: bytes) -> int:
     return crc ^ 0xFFFFFFFF
 
 
-def _masked(crc: int) -> int:
+def masked(crc: int) -> int:
     """Return a checksum that may stand in what others are made of."""
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 

@@ -26,6 +26,7 @@ from mlog.entry import (
     encode,
     event_fields,
     halves,
+    now_us,
     salvage,
     shrink,
 )
@@ -144,6 +145,8 @@ class Writer:
             above are written.
         name: The claimed name; "" before the start, and for a run's first main writer.
         attempt: The claimed attempt.
+        clock: Gives the time of the events of `start`, `event` and `end`, in
+            microseconds since 1970: what is imported keeps the times it had.
     """
 
     folder: Folder
@@ -155,6 +158,7 @@ class Writer:
     scarce: bool = False
     name: str = ""
     attempt: int = 1
+    clock: Callable[[], int] = now_us
     take: Callable[[], int] = field(init=False)
     started: bool = field(default=False, init=False)
     ended: bool = field(default=False, init=False)
@@ -201,7 +205,8 @@ class Writer:
             try:
                 self._claim()
                 self._hold_lock()
-                self._write_as(0, "events", event_fields("writer.start", self._facts()))
+                start = event_fields("writer.start", self._facts(), at=self.clock())
+                self._write_as(0, "events", start)
                 self.take = itertools.count(1).__next__
                 self.started = True
             finally:
@@ -240,7 +245,7 @@ class Writer:
 
     def event(self, name: str, data: Mapping[str, Any]) -> dict[str, Any]:
         """Write an event that happens now, and return its entry; errors as for `write`."""
-        entry = event_fields(name, data, self.redactor)
+        entry = event_fields(name, data, self.redactor, at=self.clock())
         self.write("events", entry)
         return entry
 
@@ -362,7 +367,8 @@ class Writer:
             data["metrics"] = metrics
         if self.redactor is not None and self.redactor.count:
             data["redacted"] = self.redactor.count
-        self._write_as(seq, "events", event_fields("writer.end", data))
+        end = event_fields("writer.end", data, at=self.clock())
+        self._write_as(seq, "events", end)
         if self.options.sync != "never":
             try:
                 self.sync()
