@@ -19,6 +19,7 @@ GROUP = "mlog.sinks"
 KINDS: Mapping[str, str] = {
     "http": "ndjson",
     "https": "ndjson",
+    "mlflow": "mlflow",
 }
 """Kind to the module here whose `open_sink` makes the sink."""
 

@@ -112,9 +112,7 @@ def _record(entry: Mapping[str, Any], writer: str) -> Json:
 
 def _of_call(entry: Mapping[str, Any]) -> Json:
     """Return what is known of the call and of an exception, by conventional names."""
-    found = {
-        name: entry[key] for key, name in _CONVENTIONAL.items() if entry.get(key)
-    }
+    found = {name: entry[key] for key, name in _CONVENTIONAL.items() if entry.get(key)}
     if isinstance(trouble := entry.get("exc"), dict):
         found["exception.type"] = trouble.get("type", "")
         found["exception.message"] = trouble.get("msg", "")
@@ -257,7 +255,11 @@ def resource(
         "mlog.rank": writer.rank,
         "mlog.world_size": writer.world_size,
     }
-    return {"attributes": attributes({k: v for k, v in found.items() if v not in ("", None, [])})}
+    return {
+        "attributes": attributes(
+            {k: v for k, v in found.items() if v not in ("", None, [])}
+        )
+    }
 
 
 @lru_cache(maxsize=1)
