@@ -20,6 +20,7 @@ KINDS: Mapping[str, str] = {
     "http": "ndjson",
     "https": "ndjson",
     "mlflow": "mlflow",
+    "otlp": "otlp",
 }
 """Kind to the module here whose `open_sink` makes the sink."""
 

@@ -28,6 +28,7 @@ __all__ = [
     "log_records",
     "logs_body",
     "metrics_body",
+    "nanoseconds",
     "resource",
     "severity",
 ]
