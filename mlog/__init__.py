@@ -24,7 +24,7 @@ from mlog.tap import getLogger, install, uninstall
 
 if TYPE_CHECKING:
     from mlog.config import ConsoleHandler, basicConfig
-    from mlog.filters import MetricFilter, RankFilter
+    from mlog.filters import MetricFilter, RankFilter, SpanFilter
     from mlog.formatters import ConsoleFormatter, EntryFormatter
     from mlog.handlers import FlightRecorderHandler, JSONLHandler
     from mlog.models import Model
@@ -55,6 +55,7 @@ __all__ = [
     "RunExistsError",
     "RunHandler",
     "RunNotFoundError",
+    "SpanFilter",
     "UnsafePathError",
     "basicConfig",
     "bind",
@@ -83,6 +84,7 @@ _LAZY = {
     "Redactor": "redaction",
     "Run": "run.api",
     "RunHandler": "run.handler",
+    "SpanFilter": "filters",
     "basicConfig": "config",
     "current_run": "run.api",
     "open_run": "run.open",
