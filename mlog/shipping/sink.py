@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Literal, Protocol, TypeAlias, runtime_checkabl
 
 import orjson
 
-from mlog.folder import read_from
+from mlog.folder import PRIVATE, Folder
 from mlog.layout import SegmentName
 from mlog.types import Stream
 
@@ -161,6 +161,8 @@ class Batch:
         body: The lines, each with its newline; at least one.
         starts: Where each line begins in the segment. None: they follow each other
             from `start` without a gap.
+        gap: Whether it is one event, `ship.gap`, which stands for what was removed of
+            the segment before it could be sent; `start` is where that begins.
     """
 
     run: RunFacts
@@ -170,16 +172,18 @@ class Batch:
     end: int
     body: bytes = field(repr=False)
     starts: tuple[int, ...] | None = field(default=None, repr=False)
+    gap: bool = False
 
     @property
     def stream(self) -> Stream:
         """Which stream the entries belong to."""
-        return self.segment.stream
+        return "events" if self.gap else self.segment.stream
 
     @property
     def key(self) -> str:
         """`<experiment>/<run id>/<segment>:<start>-<end>`, the same after any crash."""
-        return f"{self.run.key}/{self.segment.filename}:{self.start}-{self.end}"
+        end = "gap" if self.gap else self.end
+        return f"{self.run.key}/{self.segment.filename}:{self.start}-{end}"
 
     @cached_property
     def lines(self) -> list[bytes]:
@@ -268,12 +272,17 @@ class RunFile:
     media_type: str = ""
 
     def open(self) -> BinaryIO:
-        """Open it for reading; a link is not followed.
+        """Open it for reading; no link below the root is followed.
 
         Raises:
-            OSError: It is gone, a link, or may not be read.
+            OSError: It is gone, or may not be read.
+            UnsafePathError: It is a link, or reached by one.
         """
-        return read_from(self.path)
+        *folders, last = self.name.split("/")
+        run = self.path.parents[len(folders)]
+        parts = (*run.parts[-2:], *folders)
+        root = run.parent.parent
+        return Folder.open_below(root, parts, PRIVATE, create=False).open(last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +314,8 @@ class Traits:
         needs_plan: Whether the bounds of a batch must be on the disk before it is
             sent, so that after a crash it is sent again byte by byte (dedup tokens).
         has_key: Whether what is sent twice is stored once.
+        growth: A growing segment is sent again as a file when it has grown by this
+            factor, after ten minutes, or when its run has ended.
     """
 
     streams: frozenset[Stream] = ALL_STREAMS
@@ -314,6 +325,7 @@ class Traits:
     max_bytes: int = 4 << 20
     needs_plan: bool = False
     has_key: bool = False
+    growth: float = 1.0
 
 
 @runtime_checkable

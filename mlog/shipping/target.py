@@ -15,6 +15,7 @@
 import hashlib
 import logging
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ _OWN = ("level", "streams", "name", "token_file", "token_env")
 _MAX_NAME = 80
 _OPEN = (Kind.OTHER, Kind.ORDINARY)
 _MAX_TOKEN = 1 << 16
+_NOT_PLAIN = re.compile(r"[^A-Za-z0-9_.]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ def _name(given: str | None, kind: str, url: str, query: Mapping[str, str]) -> s
         return slug(given)[:_MAX_NAME]
     open_ = sorted((k, v) for k, v in query.items() if kind_of(k) in _OPEN)
     digest = hashlib.sha256(repr((kind, url, open_)).encode()).hexdigest()[:8]
-    readable = slug(f"{kind}-{url.partition('://')[2]}")
+    readable = _NOT_PLAIN.sub("-", f"{kind}-{url.partition('://')[2]}")
     return f"{readable[: _MAX_NAME - 9].rstrip('._-')}-{digest}"
 
 
