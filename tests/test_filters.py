@@ -90,6 +90,7 @@ def test_span_filter_adds_the_ids_of_the_current_span(tmp_path: Path) -> None:
             logger.info("within")
             logger.info(metric={"loss": 1.0})  # type: ignore[call-arg]
             logger.info("own", extra={"trace_id": "mine"})
+    assert run.path is not None
     before, within, own = entries(run.path / "logs.jsonl")
     (metric,) = entries(run.path / "metrics.jsonl")
     ids = {"trace_id": f"{0xABC:032x}", "span_id": f"{0xDEF:016x}", "trace_flags": 1}

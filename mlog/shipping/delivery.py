@@ -570,13 +570,24 @@ class RunDelivery:
         elif traits.segments == "growing" and folder.size("run.json"):
             name = "run.json"
             files = [RunFile(name=name, path=path / name, size=folder.size(name))]
+        letters: list[DeadLetter] = []
         for file in files:
             result = self.call(lambda file=file: self.sink.send_file(facts, file))  # type: ignore[misc]
-            if result.outcome not in ("delivered", "too_large", "refused"):
+            if result.outcome in ("too_large", "refused"):
+                letters.append(self._end_letter(result.error, file=file.name))
+            elif result.outcome != "delivered":
                 return self._failed(result)
         result = self.call(lambda: self.sink.finish(facts, end))
         self.world.reach("sent")
         if result.outcome in ("delivered", "refused", "too_large"):
+            if result.error:
+                letters.append(self._end_letter(result.error))
+            for each in result.rejected:
+                letters.append(self._end_letter(each.reason, count=each.count))
+            try:
+                self._bury(letters)
+            except OSError as exc:
+                return self._failed(SendResult("retry", f"dead letters: {exc}"))
             self.cursor.finished = mark
             for name, (
                 _,
@@ -586,6 +597,12 @@ class RunDelivery:
             self._after_settled()
             return "sent"
         return self._failed(result)
+
+    def _end_letter(self, reason: str, *, file: str = "", count: int = 1) -> DeadLetter:
+        """Return what is kept of something that a sink refused when a run had ended."""
+        text = inline(reason)[:_MAX_ERROR]
+        ts = _rfc3339(self.world.wall())
+        return DeadLetter(reason=text, ts=ts, file=file, count=count)
 
     # --- the disk --------------------------------------------------------------------
 

@@ -167,7 +167,7 @@ class MlflowSink:
             try:
                 put_file(self._api, remote, file, artifact_name(file.name))
             except NoProxyError as exc:
-                return SendResult("delivered", rejected=(Rejected(str(exc)),))
+                return SendResult("refused", str(exc))
             return DELIVERED
 
         return self._with_remote(run, deliver)
@@ -211,9 +211,9 @@ class MlflowSink:
                 return _gone(remote.gone, count)
             return deliver(remote)
         except MlflowError as exc:
-            if exc.is_deleted:
+            if exc.is_deleted:  # the run, or its experiment: that is waited for
                 self._runs.forget(run)
-                return _gone(str(exc), count)
+                return _gone(self._runs.find(run, user).gone or str(exc), count)
             if exc.is_missing:  # deleted for good: look for the run, or make it, anew
                 self._runs.forget(run)
                 return replace(exc.result, outcome="retry")

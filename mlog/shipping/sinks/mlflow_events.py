@@ -69,6 +69,11 @@ def changes_of(entries: Sequence[Mapping[str, Any]]) -> Changes:
                 changes.models.append((index, data))
             case "run.dropped":
                 _tell_dropped(changes, data, index)
+            case "ship.gap":  # the shipper's own: it came too late for a segment
+                text = (
+                    f"{text_from(data.get('segment'))} was removed before it was sent"
+                )
+                changes.tags["mlog.dropped"] = tag_text(text), index
     return changes
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlog.errors import RunNotFoundError
+from mlog.errors import MlogError, RunNotFoundError
 from mlog.reader.state import read_state
 from mlog.shipping.sink import RunFacts
 from mlog.shipping.sinks.mlflow_api import MlflowApi, MlflowError
@@ -22,7 +22,7 @@ from mlog.shipping.sinks.mlflow_batches import milliseconds, tag_text
 from mlog.shipping.sinks.mlflow_check import Acknowledged
 from mlog.shipping.sinks.mlflow_events import start_tags
 
-__all__ = ["RemoteRun", "RemoteRuns"]
+__all__ = ["DeletedError", "RemoteRun", "RemoteRuns"]
 
 RUN_ID = "mlog.run_id"
 PARENT_ID = "mlog.parent_run_id"
@@ -31,6 +31,10 @@ _CREATED = "mlog.created"
 _PARENT = "mlflow.parentRunId"
 _MAX_EXPERIMENT = 500
 _MAX_KEPT = 256
+
+
+class DeletedError(MlogError):
+    """The experiment of a run was deleted; its data waits until it is restored."""
 
 
 @dataclass(slots=True)
@@ -116,9 +120,6 @@ class RemoteRuns:
             return self._of_job(run, self._job)
         name = (self._experiment or run.experiment)[:_MAX_EXPERIMENT]
         experiment = self._experiment_id(name)
-        if experiment is None:
-            reason = f"experiment {name!r} was deleted on the server; restore it there"
-            return RemoteRun("", "", "", "", Acknowledged(0), gone=reason)
         found = self._search(experiment, run.run_id)
         if found is not None:
             return self._remote(found)
@@ -139,8 +140,12 @@ class RemoteRuns:
             self._api.set_tags(job, {RUN_ID: run.run_id, _CREATED: run.created})
         return remote
 
-    def _experiment_id(self, name: str) -> str | None:
-        """Return the id of an experiment, made where there is none; None: deleted."""
+    def _experiment_id(self, name: str) -> str:
+        """Return the id of an experiment; made where there is none.
+
+        Raises:
+            DeletedError: Somebody has deleted it.
+        """
         known = self._experiments.get(name)
         if known is not None:
             return known
@@ -149,7 +154,10 @@ class RemoteRuns:
             self._api.create_experiment(name)
             found = self._api.experiment(name)
         if found is None or found.deleted:
-            return None
+            raise DeletedError(
+                f"experiment {name!r} was deleted on the server; restore it there, or "
+                "name another one by ?experiment="
+            )
         self._experiments[name] = found.id
         return found.id
 

@@ -19,7 +19,6 @@ from chdb import session  # type: ignore[import-not-found]
 
 _OF_HTTP = ("query", "database", "wait_end_of_query")
 _FORMAT = re.compile(r"\bFORMAT\b", re.IGNORECASE)
-_CODE = re.compile(r"Code: \d+")
 
 engine = session.Session(sys.argv[1])
 login = tuple(sys.argv[2:4])
@@ -36,21 +35,20 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
-        given = (
-            self.headers.get("x-clickhouse-user"),
-            self.headers.get("x-clickhouse-key"),
-        )
-        if login and given != login:
-            text = b"Code: 516. DB::Exception: Authentication failed"
-            self.answer(403, text)
+        names = ("x-clickhouse-user", "x-clickhouse-key")
+        if login and tuple(map(self.headers.get, names)) != login:
+            self.answer(403, b"Code: 516. DB::Exception: Authentication failed")
             return
         try:
             with lock:
                 found = engine.query(self.query(body), "TabSeparated")
                 self.answer(200, found.bytes() or b"")
         except Exception as exc:
-            text = str(exc)
-            self.answer(404 if "Code: 60." in text else 500, text.encode())
+            self.fail(str(exc))
+
+    def fail(self, text: str) -> None:
+        """Answer as the server does to an error of its engine."""
+        self.answer(404 if "Code: 60." in text else 500, text.encode())
 
     def query(self, body: bytes) -> str:
         """Return the statement: the parameter `query`, settings, and the body."""
@@ -74,12 +72,6 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, status: int, body: bytes) -> None:
         self.send_response(status)
-        if (
-            found := _CODE.search(body.decode("utf-8", "replace"))
-            if status != 200
-            else None
-        ):
-            self.send_header("X-ClickHouse-Exception-Code", found[0].split()[1])
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

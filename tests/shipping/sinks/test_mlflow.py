@@ -13,7 +13,7 @@ import pytest
 import mlog
 from mlog.reader.state import read_state
 from mlog.shipping.http import HttpClient, HttpError, Reply
-from mlog.shipping.sink import Sink, Target
+from mlog.shipping.sink import SendResult, Sink, Target
 from mlog.shipping.sinks import open_sink
 from mlog.shipping.sinks.mlflow import MlflowSink
 from mlog.shipping.sinks.mlflow_api import MlflowApi, MlflowError
@@ -409,7 +409,7 @@ def test_two_shippers_at_once_agree_on_one_run(
     first, second = runs(1), runs(2)
     facts = facts_of(small_run)
     search = second._search
-    second._search = lambda *_: (setattr(second, "_search", search), None)[1]  # type: ignore[method-assign,assignment,func-returns-value]
+    second._search = lambda *_: (setattr(second, "_search", search), None)[1]  # type: ignore[method-assign,func-returns-value]
     one = first.find(facts)
     assert second.find(facts).id == one.id
     states = {r["info"]["lifecycle_stage"] for r in server.runs(small_run)}
@@ -458,16 +458,31 @@ def test_a_run_that_was_deleted_there_is_not_made_again(
     assert len(server.runs(small_run)) == 1
 
 
-def test_an_experiment_that_was_deleted_there_is_not_made_again(
+def test_an_experiment_that_was_deleted_there_is_waited_for(
     server: Server, small_run: Path, open_url: OpenSink
 ) -> None:
-    ship(small_run, open_url(f"mlflow+{server.url}"))
-    name = read_state(small_run).experiment
-    experiment = server.experiment(name)["experiment_id"]
-    server.post("experiments/delete", {"experiment_id": experiment})
+    """It is not made again; when somebody restores it, the run goes on."""
     sink = open_url(f"mlflow+{server.url}")
-    result = sink.send(next(batches_of(small_run, sink)))
-    assert "was deleted on the server" in result.rejected[0].reason
+    ship(small_run, sink)
+    name = read_state(small_run).experiment
+    experiment = {"experiment_id": server.experiment(name)["experiment_id"]}
+    server.post("experiments/delete", experiment)
+    anew = open_url(f"mlflow+{server.url}")
+    for each in (sink, anew):
+        result = _outcome(each, small_run)
+        assert result.outcome == "blocked"
+        assert "was deleted on the server; restore it there" in result.error
+    server.post("experiments/restore", experiment)
+    assert _outcome(anew, small_run).outcome == "delivered"
+
+
+def _outcome(sink: Sink, run: Path) -> SendResult:
+    """Send the metrics of a run, as the shipper calls a sink that may raise."""
+    metrics = next(b for b in batches_of(run, sink) if b.stream == "metrics")
+    try:
+        return sink.send(metrics)
+    except mlog.MlogError as exc:
+        return SendResult("blocked", str(exc))
 
 
 def test_a_run_that_is_gone_for_good_is_made_anew(
@@ -555,8 +570,8 @@ def test_a_server_without_its_proxy_of_artifacts_says_so(
     remote = sink._runs.find(facts_of(small_run))
     remote.artifacts = "s3://bucket/1/artifacts"
     results = ship(small_run, sink)
-    reasons = [r.reason for result in results for r in result.rejected]
-    assert reasons
+    reasons = [result.error for result in results if result.error]
+    assert {result.outcome for result in results} == {"delivered", "refused"}
     assert all("--serve-artifacts" in reason for reason in reasons)
 
 
