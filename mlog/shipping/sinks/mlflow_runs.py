@@ -110,8 +110,9 @@ class RemoteRuns:
         return known
 
     def forget(self, run: RunFacts) -> None:
-        """Look for a run anew next time; nothing happens where it is not known."""
+        """Look for a run and its experiment anew next time."""
         self._known.pop(run.key, None)
+        self._experiments.clear()
 
     # --- finding ---
 

@@ -106,14 +106,16 @@ def _record(entry: Mapping[str, Any], writer: str) -> Json:
     if isinstance(extra, dict):
         extra = _take_span(extra, record)
         for name, value in extra.items():
-            own[f"extra.{name}" if name in own else name] = value
+            while name in own:
+                name = f"extra.{name}"
+            own[name] = value
     record["attributes"] = attributes(own)
     return record
 
 
 def _of_call(entry: Mapping[str, Any]) -> Json:
     """Return what is known of the call and of an exception, by conventional names."""
-    found = {name: entry[key] for key, name in _CONVENTIONAL.items() if entry.get(key)}
+    found = {name: entry[key] for key, name in _CONVENTIONAL.items() if key in entry}
     if isinstance(trouble := entry.get("exc"), dict):
         found["exception.type"] = trouble.get("type", "")
         found["exception.message"] = trouble.get("msg", "")

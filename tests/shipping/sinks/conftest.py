@@ -11,6 +11,7 @@ from mlog.shipping.sinks import open_sink
 from mlog.shipping.target import parse_route
 from tests.helpers import run_python
 from tests.shipping.servers import clickhouse_server, mlflow_server
+from tests.shipping.sinks.receiver import Receiver, receiver
 
 OpenSink: TypeAlias = Callable[..., Sink]
 
@@ -27,6 +28,13 @@ def clickhouse_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Give the address of ClickHouse's engine behind the shim."""
     with clickhouse_server(tmp_path_factory.mktemp("clickhouse")) as url:
         yield url
+
+
+@pytest.fixture
+def received() -> Iterator[Receiver]:
+    """Give a server that keeps what it gets."""
+    with receiver() as found:
+        yield found
 
 
 @pytest.fixture
