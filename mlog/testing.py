@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["end_all_runs", "isolated", "mlog_root", "mlog_run", "read_entries"]
 
-_VARIABLES = ("MLOG_DIR", "MLOG_RUN", "MLOG_MODE", "_MLOG_RANK_PID")
+_VARIABLES = ("MLOG_DIR", "MLOG_RUN", "MLOG_MODE", "MLOG_REMOTE", "_MLOG_RANK_PID")
 
 _F = TypeVar("_F", bound=Callable[..., object])
 
