@@ -19,6 +19,8 @@ GROUP = "mlog.sinks"
 KINDS: Mapping[str, str] = {
     "http": "ndjson",
     "https": "ndjson",
+    "file": "file",
+    **dict.fromkeys(("fsspec", "s3", "gs", "gcs", "az", "abfs", "abfss"), "fsspec"),
 }
 """Kind to the module here whose `open_sink` makes the sink."""
 
