@@ -449,7 +449,7 @@ def _show(runs: Iterable[Path], state: Path | None, as_json: bool) -> None:
         Column(
             "AGE", [span(s.lag_seconds) if s.lag_bytes else "" for s in found], rank=2
         ),
-        Column("SENT", [f"{s.entries:,}" for s in found], is_right=True),
+        Column("SENT", [_sent(s) for s in found], is_right=True),
         Column("ACKED", [_ago(s.acked, now) for s in found], rank=1),
         Column(
             "RATE",
@@ -463,6 +463,12 @@ def _show(runs: Iterable[Path], state: Path | None, as_json: bool) -> None:
     ]
     width = width_of(sys.stdout, os.environ)
     print_lines(table_lines(fitted(columns, width)[0], width))
+
+
+def _sent(status: SinkStatus) -> str:
+    if status.files and not status.entries:
+        return size_text(status.bytes)
+    return f"{status.entries:,}"
 
 
 def _ago(moment: float, now: float) -> str:
