@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mlog.models import Model
     from mlog.redaction import Redactor
     from mlog.run.api import Run, current_run
-    from mlog.run.handler import RunHandler
+    from mlog.run.handler import RemoteHandler, RunHandler
     from mlog.run.open import open_run, runs
     from mlog.run.start import start_run
 
@@ -51,6 +51,7 @@ __all__ = [
     "ModelPathNotFoundError",
     "RankFilter",
     "Redactor",
+    "RemoteHandler",
     "Run",
     "RunExistsError",
     "RunHandler",
@@ -82,6 +83,7 @@ _LAZY = {
     "Model": "models",
     "RankFilter": "filters",
     "Redactor": "redaction",
+    "RemoteHandler": "run.handler",
     "Run": "run.api",
     "RunHandler": "run.handler",
     "SpanFilter": "filters",

@@ -1,5 +1,6 @@
 """`mlog ship`: sends runs to a sink, and says how far each sink is."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -30,6 +31,8 @@ from mlog.shipping.target import Route, parse_route
 __all__ = ["command"]
 
 _RESCAN = 10.0
+_GRACE = 25.0
+_GIVE_UP = 3600.0
 _REDRAW = 0.2
 _BAR = 24
 
@@ -312,9 +315,11 @@ def _ship_handed() -> None:
         host=host_name(), follow=True, until=frozenset((path,)), rescan=None
     )
     stop, wake = _Stop(), threading.Event()
-    signal.signal(signal.SIGTERM, stop.on_signal)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the trainer
     name = route.target.name
+    with contextlib.suppress(OSError):
+        sys.stdout.write(name + "\n")
+        sys.stdout.flush()
 
     def wait(seconds: float) -> bool:
         if seconds > 0 and not stop.now.is_set():
@@ -322,12 +327,26 @@ def _ship_handed() -> None:
         if ended.is_set() and not shipper.final:
             wake.clear()
             shipper.stop_waiting()
-        return stop.now.is_set()
+        return stop.now.is_set() or _is_hopeless(shipper)
 
     def listen() -> None:
         while sys.stdin.buffer.readline().strip():
             pass
+        end()
+
+    def end() -> None:
         ended.set()
+        wake.set()
+
+    def on_term(number: int, frame: Any) -> None:
+        """Send what is there, in the time that a job's processes are usually given."""
+        end()
+        timer = threading.Timer(_GRACE, stop_now)
+        timer.daemon = True
+        timer.start()
+
+    def stop_now() -> None:
+        stop.now.set()
         wake.set()
 
     def chosen() -> Iterable[Path]:
@@ -337,6 +356,7 @@ def _ship_handed() -> None:
                 yield run
 
     ended = threading.Event()
+    signal.signal(signal.SIGTERM, on_term)
     shipper = Shipper(open_sink(route.target), route, options, wait=wait)
     _check_levels([shipper])
     threading.Thread(target=listen, daemon=True).start()
@@ -344,6 +364,13 @@ def _ship_handed() -> None:
         shipper.ship(chosen)
     finally:
         shipper.sink.close()
+
+
+def _is_hopeless(shipper: Shipper) -> bool:
+    """Whether nobody waits any more, and the sink has not answered for an hour."""
+    now = time.monotonic()
+    since = min((d.failing_since for d in shipper.active.values()), default=now)
+    return shipper.final and now - since > _GIVE_UP
 
 
 # --- dead letters --------------------------------------------------------------------
@@ -422,7 +449,7 @@ def _show(runs: Iterable[Path], state: Path | None, as_json: bool) -> None:
         Column(
             "AGE", [span(s.lag_seconds) if s.lag_bytes else "" for s in found], rank=2
         ),
-        Column("SENT", [f"{s.entries:,}" for s in found], is_right=True),
+        Column("SENT", [_sent(s) for s in found], is_right=True),
         Column("ACKED", [_ago(s.acked, now) for s in found], rank=1),
         Column(
             "RATE",
@@ -436,6 +463,12 @@ def _show(runs: Iterable[Path], state: Path | None, as_json: bool) -> None:
     ]
     width = width_of(sys.stdout, os.environ)
     print_lines(table_lines(fitted(columns, width)[0], width))
+
+
+def _sent(status: SinkStatus) -> str:
+    if status.files and not status.entries:
+        return size_text(status.bytes)
+    return f"{status.entries:,}"
 
 
 def _ago(moment: float, now: float) -> str:

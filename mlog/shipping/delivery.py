@@ -12,6 +12,7 @@
   the address is wrong rather than the entries, and nothing becomes a dead letter.
 """
 
+import math
 import random
 import time
 from collections import deque
@@ -113,6 +114,7 @@ class RunDelivery:
         max_age: Seconds that an entry waits for more to fill its batch.
         next_try: Monotonic time before which `step` does nothing.
         failures: How often the sink failed in a row.
+        failing_since: Monotonic time of the first of them; infinite without any.
         unreachable: Whether the last failure was the server's, not this run's.
         final: Nothing more will be waited for: the trainer said that it ends.
         last: What came of the last step.
@@ -129,6 +131,7 @@ class RunDelivery:
     max_age: float = 1.0
     next_try: float = 0.0
     failures: int = 0
+    failing_since: float = math.inf
     unreachable: bool = False
     final: bool = False
     last: Step = "sent"
@@ -416,7 +419,8 @@ class RunDelivery:
         now = self.world.wall()
         self.cursor.stats.acked = now
         self.cursor.error, self.cursor.failures = "", 0
-        self.failures, self.unreachable = 0, False
+        self.failures, self.failing_since = 0, math.inf
+        self.unreachable = False
         if not self._queue:
             self.cursor.plan = None
         self.world.reach("acked")
@@ -448,6 +452,8 @@ class RunDelivery:
     def _failed(self, result: SendResult) -> Step:
         """Note a failure, and when to try again."""
         self.failures += 1
+        if self.failures == 1:
+            self.failing_since = self.world.monotonic()
         blocked = result.outcome == "blocked"
         wait = self.backoff.delay(
             self.failures,

@@ -22,6 +22,8 @@ KINDS: Mapping[str, str] = {
     "https": "ndjson",
     "mlflow": "mlflow",
     "otlp": "otlp",
+    "file": "file",
+    **dict.fromkeys(("fsspec", "s3", "gs", "gcs", "az", "abfs", "abfss"), "fsspec"),
 }
 """Kind to the module here whose `open_sink` makes the sink."""
 
