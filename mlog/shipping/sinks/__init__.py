@@ -17,6 +17,7 @@ __all__ = ["GROUP", "KINDS", "open_sink"]
 GROUP = "mlog.sinks"
 
 KINDS: Mapping[str, str] = {
+    "azureml": "azureml",
     "clickhouse": "clickhouse",
     "http": "ndjson",
     "https": "ndjson",

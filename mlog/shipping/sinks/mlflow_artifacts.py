@@ -56,8 +56,8 @@ def put_file(api: MlflowApi, remote: RemoteRun, file: RunFile, name: str) -> Non
     uri = urlsplit(remote.artifacts)
     if uri.scheme != _PROXY:
         raise NoProxyError(
-            f"the server keeps artifacts at {uri.scheme or 'a path'}:, without its "
-            "proxy; start it with --serve-artifacts and --artifacts-destination"
+            f"the server keeps artifacts at {uri.scheme or 'a path'}:, where it takes "
+            "none for us; one with --serve-artifacts and --artifacts-destination does"
         )
     api.put(f"{uri.path.strip('/')}/{name}", file)
 
