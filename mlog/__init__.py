@@ -26,13 +26,13 @@ from mlog.tap import getLogger, install, uninstall
 
 if TYPE_CHECKING:
     from mlog.config import ConsoleHandler, basicConfig
-    from mlog.filters import MetricFilter, RankFilter
+    from mlog.filters import MetricFilter, RankFilter, SpanFilter
     from mlog.formatters import ConsoleFormatter, EntryFormatter
     from mlog.handlers import FlightRecorderHandler, JSONLHandler
     from mlog.models import Model
     from mlog.redaction import Redactor
     from mlog.run.api import Run, current_run
-    from mlog.run.handler import RunHandler
+    from mlog.run.handler import RemoteHandler, RunHandler
     from mlog.run.open import open_run, runs
     from mlog.run.start import start_run
 
@@ -53,10 +53,12 @@ __all__ = [
     "ModelPathNotFoundError",
     "RankFilter",
     "Redactor",
+    "RemoteHandler",
     "Run",
     "RunExistsError",
     "RunHandler",
     "RunNotFoundError",
+    "SpanFilter",
     "UnsafePathError",
     "basicConfig",
     "bind",
@@ -83,8 +85,10 @@ _LAZY = {
     "Model": "models",
     "RankFilter": "filters",
     "Redactor": "redaction",
+    "RemoteHandler": "run.handler",
     "Run": "run.api",
     "RunHandler": "run.handler",
+    "SpanFilter": "filters",
     "basicConfig": "config",
     "current_run": "run.api",
     "open_run": "run.open",

@@ -1,13 +1,14 @@
-"""Filters for handlers and runs: by metric name, and by rank."""
+"""Filters for handlers and runs: by metric name, by rank, and one that adds a span."""
 
 import fnmatch
 import logging
 import os
+import sys
 from collections.abc import Callable, Mapping
 
 from mlog.record import metric_of
 
-__all__ = ["MetricFilter", "RankFilter"]
+__all__ = ["MetricFilter", "RankFilter", "SpanFilter"]
 
 
 class MetricFilter(logging.Filter):
@@ -80,3 +81,32 @@ def _rank(env: Mapping[str, str]) -> int | None:
         if text.isdecimal():
             return int(text)
     return None
+
+
+class SpanFilter(logging.Filter):
+    """Adds trace and span id of OpenTelemetry's current span to records; all pass.
+
+    A program that does not load OpenTelemetry pays a look-up. The ids become fields of
+    the entry (`extra.trace_id`, `extra.span_id`, in hex), which a sink for OTLP puts
+    where backends look for them: `start_run(filters=[mlog.SpanFilter()])`.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Set the ids where a span is open; a caller's own fields stay."""
+        trace = sys.modules.get("opentelemetry.trace")
+        if trace is None:
+            return True
+        try:
+            span = trace.get_current_span().get_span_context()
+            if span.is_valid:
+                _set_new(record, "trace_id", f"{span.trace_id:032x}")
+                _set_new(record, "span_id", f"{span.span_id:016x}")
+                _set_new(record, "trace_flags", int(span.trace_flags))
+        except Exception:  # half imported, or another library's span: no id is worth it
+            return True
+        return True
+
+
+def _set_new(record: logging.LogRecord, name: str, value: object) -> None:
+    if not hasattr(record, name):
+        setattr(record, name, value)

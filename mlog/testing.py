@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
 from mlog import context
 from mlog.layout import parse_segment
@@ -19,12 +19,30 @@ from mlog.types import Stream
 
 if TYPE_CHECKING:
     from mlog.run.api import Run
+    from mlog.shipping.check import MemorySink, check_sink
 
-__all__ = ["end_all_runs", "isolated", "mlog_root", "mlog_run", "read_entries"]
+__all__ = [
+    "MemorySink",
+    "check_sink",
+    "end_all_runs",
+    "isolated",
+    "mlog_root",
+    "mlog_run",
+    "read_entries",
+]
 
-_VARIABLES = ("MLOG_DIR", "MLOG_RUN", "MLOG_MODE", "_MLOG_RANK_PID")
+_VARIABLES = ("MLOG_DIR", "MLOG_RUN", "MLOG_MODE", "MLOG_REMOTE", "_MLOG_RANK_PID")
 
 _F = TypeVar("_F", bound=Callable[..., object])
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is for writers of sinks when it is first used: few are."""
+    if name not in ("MemorySink", "check_sink"):
+        raise AttributeError(f"module 'mlog.testing' has no attribute {name!r}")
+    from mlog.shipping import check
+
+    return getattr(check, name)
 
 
 def _fixture(function: _F) -> _F:

@@ -1,11 +1,15 @@
-"""Filters: by metric name, by rank."""
+"""Filters: by metric name, by rank, and the one that adds a span."""
 
 import logging
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from mlog.filters import MetricFilter, RankFilter
+import mlog
+from mlog.filters import MetricFilter, RankFilter, SpanFilter
+from tests.helpers import entries
 
 MakeRecord = Callable[..., logging.LogRecord]
 
@@ -73,3 +77,35 @@ def test_rank_filter_reads_the_environment_at_each_record(
     rank_filter = RankFilter()
     monkeypatch.setenv("RANK", "1")
     assert not rank_filter.filter(make_record())
+
+
+def test_span_filter_adds_the_ids_of_the_current_span(tmp_path: Path) -> None:
+    """Log lines and metrics of a run can be found from the trace, and back."""
+    trace = pytest.importorskip("opentelemetry.trace")
+    context = trace.SpanContext(0xABC, 0xDEF, is_remote=False, trace_flags=1)
+    logger = logging.getLogger("spans")
+    with mlog.start_run("e", dir=tmp_path, filters=[SpanFilter()]) as run:
+        logger.info("before")
+        with trace.use_span(trace.NonRecordingSpan(context)):
+            logger.info("within")
+            logger.info(metric={"loss": 1.0})  # type: ignore[call-arg]
+            logger.info("own", extra={"trace_id": "mine"})
+    assert run.path is not None
+    before, within, own = entries(run.path / "logs.jsonl")
+    (metric,) = entries(run.path / "metrics.jsonl")
+    ids = {"trace_id": f"{0xABC:032x}", "span_id": f"{0xDEF:016x}", "trace_flags": 1}
+    assert "extra" not in before
+    assert within["extra"] == metric["extra"] == ids
+    assert own["extra"] == {**ids, "trace_id": "mine"}
+
+
+def test_span_filter_lets_all_pass_without_opentelemetry(
+    make_record: MakeRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It never imports the library, and survives one that is half there."""
+    monkeypatch.delitem(sys.modules, "opentelemetry.trace", raising=False)
+    record = make_record()
+    assert SpanFilter().filter(record)
+    monkeypatch.setitem(sys.modules, "opentelemetry.trace", sys)
+    assert SpanFilter().filter(record)
+    assert not hasattr(record, "trace_id")

@@ -19,7 +19,8 @@ __all__ = ["main"]
 
 _COMMANDS = (
     *("cancel", "compare", "doctor", "export", "import", "init", "ls", "path"),
-    *("plot", "prune", "query", "report", "rm", "run", "show", "tail", "verify"),
+    *("plot", "prune", "query", "report", "rm", "run", "ship", "show", "tail"),
+    "verify",
 )
 _MODULES = {"import": "import_"}  # a keyword names no module
 

@@ -37,6 +37,7 @@ from mlog.run.keeper import keeper
 from mlog.run.levels import LevelRule
 from mlog.run.life import OFF, LifeMethods
 from mlog.run.recorder import Recorder
+from mlog.run.remote import RemoteSpec, chosen_urls
 from mlog.run.repository import git_diff as changes_since_commit
 from mlog.run.repository import git_facts
 from mlog.run.writer import Place, Writer, WriterOptions
@@ -87,6 +88,8 @@ def begin(
     segment_bytes: int = 256 << 20,
     max_log_bytes: int = 5 << 30,
     strict: bool = False,
+    remote: RemoteSpec = None,
+    flush_timeout: float | None = None,
     nested: bool = True,
     activate: bool = True,
 ) -> R:
@@ -109,6 +112,9 @@ def begin(
     ring = _count("flight_recorder", flight_recorder)
     filters = _filters(filters)
     folders = folders_of(outputs)
+    outer = _outer() if nested else None
+    urls = chosen_urls(remote, _remotes_of(outer), os.environ)
+    timeout = _seconds("flush_timeout", flush_timeout)
     ensure_installed()
     close_rerun()
     _nth += run_id is None
@@ -116,7 +122,6 @@ def begin(
         _nth = max(_nth, 2)
     inherited = inherited_env()
     who = identify(inherited, this_process(), run_id=run_id, nth=_nth)
-    outer = _outer() if nested else None
     if disabled or who.off or inherited.get("MLOG_RUN") == OFF:
         run = start_off(cls, experiment, name, run_id, outer, activate=activate)
         run._parent = _parent_object(parent, outer)
@@ -165,6 +170,8 @@ def begin(
     run.begin(facts, announce=who.main)
     if not who.main:
         writer.start()
+    if who.main or _is_first_of_node(inherited):
+        run.start_shippers(urls, timeout)
     _started[str(run.path)] = inherited.get("MLOG_RUN")
     if activate:
         run.enter_env()
@@ -292,6 +299,14 @@ def _interval(value: float | str | None) -> float | str | None:
     return value
 
 
+def _seconds(name: str, value: float | None) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        raise ValueError(f"{name} must be seconds >= 0 or None, got {value!r}")
+    return float(value)
+
+
 def _count(name: str, value: int, least: int = 0) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
@@ -364,6 +379,21 @@ def _cwd() -> Path:
 
 
 # --- the process ---------------------------------------------------------------------
+
+
+def _remotes_of(outer: context.Receiver | None) -> tuple[str, ...]:
+    """Return where the run is sent that is open around this one."""
+    run = runs_here.get(outer) if outer is not None else None
+    return run.remotes if isinstance(run, LifeMethods) else ()
+
+
+def _is_first_of_node(env: Mapping[str, str]) -> bool:
+    """Whether a rank has to see to it that what its node writes is sent.
+
+    Where all nodes share a file system, its shipper finds that of the main process at
+    work and ends at once.
+    """
+    return env.get("LOCAL_RANK", env.get("SLURM_LOCALID", "")).strip() == "0"
 
 
 def _outer() -> context.Receiver | None:

@@ -4,6 +4,7 @@ import logging
 import os
 import threading
 import weakref
+from collections.abc import Iterable
 from logging import LogRecord
 from typing import Any
 
@@ -15,10 +16,11 @@ from mlog.record import LeanRecord, metric_of
 from mlog.run.api import Run, run_of
 from mlog.run.levels import LevelRule, level_number
 from mlog.run.recorder import Recorder
+from mlog.run.remote import chosen_urls
 from mlog.run.start import announce, start_run
 from mlog.tap import clear_level_caches, ensure_installed
 
-__all__ = ["RunHandler"]
+__all__ = ["RemoteHandler", "RunHandler"]
 
 
 class RunHandler(logging.Handler):
@@ -94,7 +96,29 @@ class RunHandler(logging.Handler):
             self._pending.opened.flush()
 
 
-to_run.add(RunHandler)
+class RemoteHandler(RunHandler):
+    """A `RunHandler` whose run is sent to a sink, or several, while it goes on."""
+
+    def __init__(
+        self,
+        url: str | Iterable[str],
+        experiment: str | None = None,
+        **options: Any,
+    ) -> None:
+        """Prepare; nothing is opened or sent before the first entry.
+
+        Args:
+            url: As `remote` of `start_run`.
+            experiment, **options: As for `RunHandler`.
+
+        Raises:
+            ValueError, TypeError: A URL or `level` is wrong, or there is no such option.
+        """
+        urls = chosen_urls(url, (), {})
+        super().__init__(experiment, remote=urls, **options)
+
+
+to_run.update((RunHandler, RemoteHandler))
 
 
 def _is_tapped(record: logging.LogRecord) -> bool:

@@ -27,6 +27,7 @@ from mlog.run.joining import end_joined, open_run_folder
 from mlog.run.keeper import keeper
 from mlog.run.launched import request_cancel
 from mlog.run.recorder import Recorder
+from mlog.run.remote import Remote, finish_remotes, start_remotes
 from mlog.run.status import failed_writers
 from mlog.run.summary import Summary
 from mlog.tap import clear_level_caches
@@ -57,6 +58,10 @@ class LifeMethods(FileMethods, FactMethods):
     """Folders whose files become artifacts when the run ends."""
 
     _cwd: Path
+    remotes: tuple[str, ...] = ()
+    """URLs of the sinks that the run is sent to while it goes on."""
+
+    _shippers: tuple[Remote, ...] = ()
 
     @classmethod
     def made(
@@ -194,6 +199,7 @@ class LifeMethods(FileMethods, FactMethods):
             warn_once("end", f"the end of run {self.id} was not recorded: {exc!r}")
         finally:
             self._leave(recorder, at_exit)
+            self._finish_remotes()
 
     def interrupted(self) -> None:
         """Note that a call on this run was cut off and will not go on."""
@@ -249,6 +255,15 @@ class LifeMethods(FileMethods, FactMethods):
         context.add_receiver(recorder)
         clear_level_caches()
         exits.hold(self)
+
+    def start_shippers(
+        self, urls: tuple[str, ...], flush_timeout: float | None
+    ) -> None:
+        """Have the run sent to some sinks, by a process each."""
+        assert self.path is not None
+        self.remotes = urls
+        if urls:
+            self._shippers = tuple(start_remotes(self.path, urls, flush_timeout))
 
     def begin_off(self) -> None:
         """Make a run that records nothing active, so that nobody misses one."""
@@ -375,6 +390,18 @@ class LifeMethods(FileMethods, FactMethods):
         _deactivate(recorder)
         recorder.writer.close()
 
+    def _finish_remotes(self) -> None:
+        """Wait a little for what sends the run; a run inside another does not wait."""
+        if not self._shippers:
+            return
+        shippers, self._shippers = self._shippers, ()
+        others = (run for run in open_runs() if isinstance(run, LifeMethods))
+        wait = not any(run._shippers for run in others if run is not self)
+        try:
+            finish_remotes(shippers, wait=wait)
+        except Exception as exc:  # whatever becomes of it, the program goes on
+            warn_once("remote", f"the shipper of run {self.id} was lost: {exc!r}")
+
     def _close_abandoned(self, status: str, error: object) -> None:
         """End a run that nobody writes any more; leave any other as it is."""
         try:
@@ -481,6 +508,7 @@ def _after_fork_in_child() -> None:
         run._lock = threading.RLock()
         if isinstance(run, LifeMethods):
             run.outputs = ()  # who began the run collects, when all is written
+            run._shippers = ()
 
 
 if hasattr(os, "register_at_fork"):

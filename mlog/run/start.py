@@ -12,6 +12,7 @@ from mlog.run.begin import begin, implicit, start_off
 from mlog.run.identity import identify, this_process
 from mlog.run.joining import joined, open_run_folder
 from mlog.run.life import OFF
+from mlog.run.remote import RemoteSpec
 from mlog.run.writer import Place
 from mlog.tap import ensure_installed
 from mlog.types import LevelSpec, Mode
@@ -42,6 +43,8 @@ def start_run(
     segment_bytes: int = 256 << 20,
     max_log_bytes: int = 5 << 30,
     strict: bool = False,
+    remote: RemoteSpec = None,
+    flush_timeout: float | None = None,
 ) -> Run:
     """Start a run, and make it the active one of the calling context.
 
@@ -80,6 +83,11 @@ def start_run(
         segment_bytes: Size of a logs file after which the next one begins.
         max_log_bytes: Size of all logs files, over which the oldest goes.
         strict: Raise what would be warned about or counted; for tests.
+        remote: URL of a sink that the run is sent to while it goes on, or several, by
+            a process of their own (README, "Shipping"); False: none. Default: those of
+            the run around it, else of `MLOG_REMOTE`.
+        flush_timeout: Seconds that the end of the run waits until all is sent; default:
+            60 in a container or batch job, else 5. Nothing is lost after it.
 
     Raises:
         RunExistsError: `run_id` is there already, and `resume` is not given.
@@ -110,6 +118,8 @@ def start_run(
         segment_bytes=segment_bytes,
         max_log_bytes=max_log_bytes,
         strict=strict,
+        remote=remote,
+        flush_timeout=flush_timeout,
     )
 
 

@@ -1,0 +1,1 @@
+"""Shipping: carries the entries of runs from their files to remote sinks."""

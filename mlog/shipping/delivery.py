@@ -1,0 +1,691 @@
+"""One run to one sink: what is sent next, and what is done about each answer.
+
+`RunDelivery.step` makes at most one call of the sink. Its invariants:
+
+- Batches of a segment go in order; the next only when the one before is settled: each
+  of its entries was delivered, or lies as a dead letter on the disk.
+- The cursor passes a batch when that is settled, and is on the disk before the next
+  call. So a crash repeats at most what was just being sent.
+- What failed is sent again as it was (same bounds, same key) until it is settled.
+- Files that an event tells of are sent before the event.
+- A sink that has never taken anything is not believed when it refuses everything: then
+  the address is wrong rather than the entries, and nothing becomes a dead letter.
+"""
+
+import math
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Literal, TypeAlias
+
+import orjson
+
+from mlog.errors import MlogError
+from mlog.escaping import inline
+from mlog.folder import Folder
+from mlog.layout import SegmentName, parse_segment
+from mlog.reader.state import RunState, read_state
+from mlog.shipping.cursor import Cursor, DeadLetter, Place, TakenOverError
+from mlog.shipping.http import HttpError
+from mlog.shipping.retry import Backoff
+from mlog.shipping.sink import (
+    Batch,
+    Rejected,
+    RunEnd,
+    RunFile,
+    SendResult,
+    Sink,
+)
+from mlog.shipping.source import Lines, Source, artifacts_in
+from mlog.shipping.target import Route
+
+__all__ = ["RunDelivery", "Step", "World"]
+
+_ORDER = ("events", "metrics", "logs")
+_FINAL = ("Completed", "Failed", "Canceled")
+_MAX_SUSPECTS = 32
+_LONG_WAIT = 600.0
+_MAX_ERROR = 300
+
+_Todo: TypeAlias = "Batch | RunFile"
+Step: TypeAlias = Literal["sent", "waits", "idle", "done", "taken"]
+"""What came of one step.
+
+- `sent`: something was settled; the next step may follow at once.
+- `waits`: something failed; not before `next_try`.
+- `idle`: nothing to send now; more may come.
+- `done`: the run has ended, and the sink was told of everything.
+- `taken`: somebody else ships the run.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Clocks, chance, and where a test may stop a shipper.
+
+    Attributes:
+        wall: Seconds since the epoch.
+        monotonic: Seconds that only grow.
+        random: A number from 0 up to 1.
+        reach: Called with the name of each point at which a crash would matter.
+    """
+
+    wall: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+    random: Callable[[], float] = random.random
+    reach: Callable[[str], None] = lambda point: None
+
+
+@dataclass(slots=True)
+class _Size:
+    """How much a batch holds at most: less after a refusal for size, then more."""
+
+    entries: int
+    most: int
+    ceiling: int
+
+    def grow(self, seconds: float) -> None:
+        """Learn from a delivery that took so long."""
+        if seconds < 1.0:
+            self.entries = min(self.entries * 2, self.ceiling)
+        elif seconds > 5.0:
+            self.entries = max(self.entries // 2, 1)
+
+    def shrink(self, count: int) -> None:
+        """Learn that so many were too many."""
+        self.entries = self.ceiling = max(count // 2, 1)
+
+
+@dataclass(slots=True)
+class RunDelivery:
+    """Delivers one run to one sink.
+
+    Attributes:
+        source: The run.
+        sink: Where to.
+        route: What of it.
+        place: Where cursor and dead letters are; its lock is held.
+        cursor: How far it is.
+        world: Clocks and chance.
+        backoff: When to try again.
+        max_age: Seconds that an entry waits for more to fill its batch.
+        next_try: Monotonic time before which `step` does nothing.
+        failures: How often the sink failed in a row.
+        failing_since: Monotonic time of the first of them; infinite without any.
+        unreachable: Whether the last failure was the server's, not this run's.
+        final: Nothing more will be waited for: the trainer said that it ends.
+        last: What came of the last step.
+        behind: Bytes that were not delivered, at the last look.
+    """
+
+    source: Source
+    sink: Sink
+    route: Route
+    place: Place
+    cursor: Cursor
+    world: World = field(default_factory=World)
+    backoff: Backoff = field(default_factory=Backoff)
+    max_age: float = 1.0
+    next_try: float = 0.0
+    failures: int = 0
+    failing_since: float = math.inf
+    unreachable: bool = False
+    final: bool = False
+    last: Step = "sent"
+    behind: int = 0
+    _queue: deque[_Todo] = field(default_factory=deque)
+    _suspects: list[tuple[Batch, str]] = field(default_factory=list)
+    _size: _Size = field(init=False)
+    _since: dict[str, float] = field(default_factory=dict)
+    _dirty: bool = False
+    _saved: float = 0.0
+    _turn: int = 0
+    _looked: float = -1e9
+    _ended_with: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Begin with batches of a middle size."""
+        most = self.sink.traits.max_entries
+        self._size = _Size(min(1_000, most), most, most)
+
+    # --- one step --------------------------------------------------------------------
+
+    def step(self) -> Step:
+        """Send one thing, if there is one and it is time.
+
+        Raises:
+            OSError, MlogError: The run's folder cannot be read.
+        """
+        if self.world.monotonic() < self.next_try:
+            return "waits"
+        try:
+            self.last = self._step()
+        except TakenOverError:
+            self.last = "taken"
+        return self.last
+
+    def _step(self) -> Step:
+        if self._dirty and not self._save():
+            return "waits"
+        if not self._queue:
+            with_folder = self.source.open()
+            if not self._fill(with_folder):
+                return self._settle_end(with_folder)
+        todo = self._queue[0]
+        return self._send_file(todo) if isinstance(todo, RunFile) else self._send(todo)
+
+    def close(self) -> None:
+        """Say in the cursor that nobody is at it, and let go of the lock."""
+        if self.cursor.open:
+            self.cursor.open = False
+            try:
+                self._write()
+            except (OSError, MlogError):  # it reads as silent after a while
+                pass
+        self.place.release()
+
+    # --- what is next ----------------------------------------------------------------
+
+    def _fill(self, folder: Folder) -> bool:
+        """Put the next batch, and the files that go before it, into the queue."""
+        found = self.source.segments(folder)
+        for name, segment in self._missing(found):
+            if self._queue_gap(folder, name, segment):
+                return True
+        for name in self._by_turn(found):
+            segment, size = found[name]
+            if self._queue_next(folder, name, segment, size):
+                self._turn += 1
+                return True
+        return False
+
+    def _by_turn(self, found: dict[str, tuple[SegmentName, int]]) -> list[str]:
+        """Return the segments that have something new: events first, then in turn."""
+        behind = []
+        for name, (segment, size) in found.items():
+            position = self.cursor.at(name)
+            later = segment.next().filename in found
+            if size > position.offset:
+                behind.append((_ORDER.index(segment.stream), segment.number, name))
+            elif later and not position.whole:
+                position.whole = True
+        behind.sort()
+        self.behind = sum(
+            found[name][1] - self.cursor.at(name).offset for _, _, name in behind
+        )
+        events = [name for order, _, name in behind if order == 0]
+        others = [name for order, _, name in behind if order != 0]
+        first: dict[tuple[str, str], str] = {}  # of a stream, in order of its segments
+        for name in others:
+            segment = found[name][0]
+            first.setdefault((segment.stream, segment.writer), name)
+        names = list(first.values())
+        turn = self._turn % len(names) if names else 0
+        return events + names[turn:] + names[:turn]
+
+    def _queue_next(
+        self, folder: Folder, name: str, segment: SegmentName, size: int
+    ) -> bool:
+        """Queue what comes next of a segment; False where there is nothing now."""
+        traits, position = self.sink.traits, self.cursor.at(name)
+        if traits.segments == "growing":
+            return self._queue_segment(folder, name, size)
+        wanted = segment.stream in traits.streams & self.route.streams
+        looked_at = wanted or (segment.stream == "events" and traits.artifacts)
+        if not looked_at:
+            position.offset = self.source.whole_lines(folder, name, position.offset)
+            return False
+        if not self._is_due(name, size - position.offset):
+            return False
+        self._since.pop(name, None)
+        while (lines := self._read(folder, name, segment)) is not None:
+            self.cursor.stats.skipped += lines.skipped
+            if traits.artifacts and segment.stream == "events":
+                self._queue.extend(artifacts_in(self.source.path, lines.body))
+            body = lines.body if wanted else b""
+            if body or self._queue:
+                self._queue.append(self._batch(folder, segment, lines, body))
+                return True
+            position.offset = lines.end
+        return False
+
+    def _read(self, folder: Folder, name: str, segment: SegmentName) -> Lines | None:
+        """Read the lines of the next batch, as they were planned where they were."""
+        offset, plan = self.cursor.at(name).offset, self.cursor.plan
+        if plan is not None and plan[:2] == (name, offset):
+            lines = self.source.read_exactly(
+                folder, segment, offset, plan[2], self.route.level
+            )
+            if lines is not None:
+                return lines
+        return self.source.read(
+            folder,
+            segment,
+            offset,
+            max_entries=self._size.entries,
+            max_bytes=self.sink.traits.max_bytes,
+            level=self.route.level,
+        )
+
+    def _batch(
+        self, folder: Folder, segment: SegmentName, lines: Lines, body: bytes
+    ) -> Batch:
+        facts = self.source.facts(folder)
+        writer = self.source.writer(folder, segment.writer)
+        return Batch(facts, writer, segment, lines.start, lines.end, body, lines.starts)
+
+    def _is_due(self, name: str, waiting: int) -> bool:
+        """Whether a segment has enough for a batch, or waits for long enough."""
+        now = self.world.monotonic()
+        since = self._since.setdefault(name, now)
+        full = waiting >= self.sink.traits.max_bytes // 4
+        return full or self.final or now - since >= self.max_age
+
+    def _queue_segment(self, folder: Folder, name: str, size: int) -> bool:
+        """Queue a segment as a file, where it has grown by enough."""
+        traits, sent = self.sink.traits, self.cursor.at(name).offset
+        now = self.world.monotonic()
+        since = self._since.setdefault(name, now)
+        patience = self.max_age if traits.growth <= 1.0 else _LONG_WAIT
+        first = sent == 0 or size >= sent * max(traits.growth, 1.0) + 1
+        due = self.final or now - since >= patience
+        if not due and not (traits.growth > 1.0 and first):
+            return False
+        whole = self.source.whole_lines(folder, name, sent)
+        if whole <= sent:
+            return False
+        self._since.pop(name, None)
+        if traits.artifacts and name.startswith("events"):
+            files = self.source.artifacts_between(folder, name, sent, whole)
+            self._queue.extend(files)
+        path = self.source.path / name
+        self._queue.append(RunFile(name=name, path=path, size=whole, sent=sent))
+        return True
+
+    # --- gaps ------------------------------------------------------------------------
+
+    def _missing(
+        self, found: dict[str, tuple[SegmentName, int]]
+    ) -> Iterator[tuple[str, SegmentName]]:
+        """Yield the segments that are gone before they were delivered."""
+        if self.sink.traits.segments == "growing":
+            return
+        known = set(self.cursor.segments)
+        last: dict[tuple[str, str], int] = {}
+        for each, _ in found.values():
+            key = (each.stream, each.writer)
+            last[key] = max(last.get(key, 0), each.number)
+        for (stream, writer), number in last.items():
+            for n in range(number):
+                name = SegmentName(stream, writer, n).filename  # type: ignore[arg-type]
+                known.add(name)
+        for name in sorted(known - found.keys()):
+            position, segment = self.cursor.segments.get(name), parse_segment(name)
+            done = position is not None and (position.whole or position.gone)
+            if segment is not None and not done:
+                yield name, segment
+
+    def _queue_gap(self, folder: Folder, name: str, segment: SegmentName) -> bool:
+        """Queue an event that tells of a segment that is gone."""
+        streams = self.sink.traits.streams & self.route.streams
+        position = self.cursor.at(name)
+        if "events" not in streams or segment.stream not in streams:
+            position.gone = True
+            return False
+        data = {
+            "segment": name,
+            "offset": position.offset,
+            "after": position.seq,
+            "reason": "removed before it was sent",
+        }
+        ts = _rfc3339(self.world.wall())
+        entry = {"ts": ts, "seq": position.seq + 1, "event": "ship.gap", "data": data}
+        body = orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE)
+        facts = self.source.facts(folder)
+        writer = self.source.writer(folder, segment.writer)
+        at = position.offset
+        self._queue.append(Batch(facts, writer, segment, at, at, body, gap=True))
+        return True
+
+    # --- sending ---------------------------------------------------------------------
+
+    def _send(self, batch: Batch) -> Step:
+        if not batch.body:  # its files were sent, and that is all
+            self._pass(batch)
+            return self._after_settled()
+        if self.sink.traits.needs_plan and not self._plan(batch):
+            return "waits"
+        began = self.world.monotonic()
+        result = self.call(lambda: self.sink.send(batch))
+        self.world.reach("sent")
+        if result.outcome == "delivered":
+            took = self.world.monotonic() - began
+            return self._delivered(batch, result, took)
+        if result.outcome in ("too_large", "refused"):
+            if result.outcome == "too_large":
+                self._size.shrink(batch.count)
+            if batch.count > 1:
+                self._queue.popleft()
+                self._queue.extendleft(reversed(batch.halves()))
+                return "sent"
+            return self._suspect(batch, result.error or result.outcome)
+        self._split_if_slow(batch)
+        return self._failed(result)
+
+    def _split_if_slow(self, batch: Batch) -> None:
+        """Halve what was tried in vain for a while: it may take the server too long.
+
+        Not where a batch has to stay as it was planned.
+        """
+        often = self.unreachable and self.failures % 4 == 3
+        if often and batch.count > 1 and not self.sink.traits.needs_plan:
+            self._queue.popleft()
+            self._queue.extendleft(reversed(batch.halves()))
+            self._size.entries = max(batch.count // 2, 1)
+
+    def _delivered(self, batch: Batch, result: SendResult, took: float) -> Step:
+        try:
+            letters = [self._letter(b, reason) for b, reason in self._suspects]
+            letters += [self._rejected(batch, each) for each in result.rejected]
+            self._bury(letters)
+        except OSError as exc:
+            return self._failed(SendResult("retry", f"dead letters: {exc}"))
+        self._suspects.clear()
+        lost = sum(each.count for each in result.rejected)
+        self._pass(batch)
+        stats = self.cursor.stats
+        stats.entries += max(batch.count - lost, 0)
+        stats.bytes += len(batch.body)
+        stats.rate = _smooth(stats.rate, batch.count / took if took > 0 else 0.0)
+        if batch.count >= self._size.entries or took > 5.0:
+            self._size.grow(took)
+        return self._after_settled()
+
+    def _pass(self, batch: Batch) -> None:
+        """Let the cursor pass a batch."""
+        self._queue.popleft()
+        position = self.cursor.at(batch.segment.filename)
+        if batch.gap:
+            position.gone = True
+            return
+        position.offset = batch.end
+        if batch.body:
+            position.seq = batch.last_seq
+
+    def _after_settled(self) -> Step:
+        now = self.world.wall()
+        self.cursor.stats.acked = now
+        self.cursor.error, self.cursor.failures = "", 0
+        self.failures, self.failing_since = 0, math.inf
+        self.unreachable = False
+        if not self._queue:
+            self.cursor.plan = None
+        self.world.reach("acked")
+        self._dirty = True
+        return "sent" if self._save() else "waits"
+
+    def _suspect(self, batch: Batch, reason: str) -> Step:
+        """Deal with one entry that the sink refuses."""
+        if not self._is_believed():
+            self._queue.popleft()
+            self._suspects.append((batch, reason))
+            if self._queue and len(self._suspects) < _MAX_SUSPECTS:
+                return "sent"
+            self._queue.clear()
+            self._suspects.clear()
+            error = f"everything is refused, be it the address: {reason}"
+            return self._failed(SendResult("blocked", error))
+        try:
+            self._bury([self._letter(batch, reason)])
+        except OSError as exc:
+            return self._failed(SendResult("retry", f"dead letters: {exc}"))
+        self._pass(batch)
+        return self._after_settled()
+
+    def _is_believed(self) -> bool:
+        """Whether the sink has ever taken anything of this run."""
+        return self.cursor.stats.entries > 0
+
+    def _failed(self, result: SendResult) -> Step:
+        """Note a failure, and when to try again."""
+        self.failures += 1
+        if self.failures == 1:
+            self.failing_since = self.world.monotonic()
+        blocked = result.outcome == "blocked"
+        wait = self.backoff.delay(
+            self.failures,
+            self.world.random,
+            asked=result.retry_after,
+            blocked=blocked,
+        )
+        self.next_try = self.world.monotonic() + wait
+        self.cursor.stats.retries += 1
+        self.cursor.failures = self.failures
+        self.cursor.error = inline(result.error)[:_MAX_ERROR]
+        if self.failures == 1 or self.world.monotonic() - self._saved > 10.0:
+            self._save(quiet=True)
+        return "waits"
+
+    def call(self, send: Callable[[], SendResult]) -> SendResult:
+        """Call the sink; whatever it raises is a failure."""
+        self.unreachable = False
+        try:
+            return send()
+        except HttpError as exc:
+            self.unreachable = True
+            return SendResult("blocked" if exc.blocked else "retry", str(exc))
+        except OSError as exc:
+            self.unreachable = True
+            return SendResult("retry", str(exc))
+        except MlogError as exc:
+            return SendResult("blocked", str(exc))
+        except Exception as exc:  # a sink's own mistake costs neither data nor shipper
+            return SendResult("retry", f"{type(exc).__name__} in the sink: {exc}")
+
+    # --- files -----------------------------------------------------------------------
+
+    def _send_file(self, file: RunFile) -> Step:
+        segment = parse_segment(file.name) is not None
+        try:
+            with file.open() as opened:
+                size = opened.seek(0, 2)
+        except (OSError, MlogError) as exc:
+            return self._lost_file(file, f"it cannot be read: {exc}")
+        if not segment:
+            file = replace(file, size=size)
+        facts = self.source.facts(self.source.open())
+        result = self.call(lambda: self.sink.send_file(facts, file))
+        self.world.reach("sent")
+        if result.outcome in ("too_large", "refused"):
+            return self._lost_file(file, result.error or result.outcome)
+        if result.outcome != "delivered":
+            return self._failed(result)
+        self._queue.popleft()
+        self.cursor.stats.files += 1
+        if segment:
+            position = self.cursor.at(file.name)
+            self.cursor.stats.bytes += file.size - position.offset
+            position.offset = max(position.offset, file.size)
+        return self._after_settled()
+
+    def _lost_file(self, file: RunFile, reason: str) -> Step:
+        ts = _rfc3339(self.world.wall())
+        try:
+            self._bury([DeadLetter(reason=inline(reason), ts=ts, file=file.name)])
+        except OSError as exc:
+            return self._failed(SendResult("retry", f"dead letters: {exc}"))
+        self._queue.popleft()
+        if parse_segment(file.name) is not None:
+            self.cursor.at(file.name).offset = file.size
+        return self._after_settled()
+
+    # --- the end ---------------------------------------------------------------------
+
+    def _settle_end(self, folder: Folder) -> Step:
+        """Tell the sink that the run has ended, when it has and all was sent."""
+        found = self.source.segments(folder)
+        if any(size > self.cursor.at(n).offset for n, (_, size) in found.items()):
+            if not self._is_over(found):
+                return "idle"
+            if not self.final:  # what is left is waited for by nobody
+                self.final = True
+                return "sent"
+        elif not self._is_over(found):
+            return "idle"
+        state = read_state(self.source.path)
+        end = _end_of(state)
+        if end is None:
+            return "idle"
+        mark = f"{end.status} {end.ended}"
+        if self.cursor.finished == mark:
+            return "done"
+        return self._finish(folder, found, end, mark)
+
+    def _is_over(self, found: dict[str, tuple[SegmentName, int]]) -> bool:
+        """Whether the run has ended; looked at now and then, and after each change."""
+        sizes = tuple(sorted(size for _, size in found.values()))
+        if self._ended_with == sizes:
+            return True
+        now = self.world.monotonic()
+        if not self.final and now - self._looked < 2.0:
+            return False
+        self._looked = now
+        if _end_of(read_state(self.source.path)) is None:
+            return False
+        self._ended_with = sizes
+        return True
+
+    def _finish(
+        self,
+        folder: Folder,
+        found: dict[str, tuple[SegmentName, int]],
+        end: RunEnd,
+        mark: str,
+    ) -> Step:
+        traits, facts = self.sink.traits, self.source.facts(folder)
+        path = self.source.path
+        files: list[RunFile] = []
+        if traits.segments == "at_end":
+            files = [
+                RunFile(name=name, path=path / name, size=size)
+                for name, (_, size) in sorted(found.items())
+            ]
+        elif traits.segments == "growing" and folder.size("run.json"):
+            name = "run.json"
+            files = [RunFile(name=name, path=path / name, size=folder.size(name))]
+        letters: list[DeadLetter] = []
+        for file in files:
+            result = self.call(lambda file=file: self.sink.send_file(facts, file))  # type: ignore[misc]
+            if result.outcome in ("too_large", "refused"):
+                letters.append(self._end_letter(result.error, file=file.name))
+            elif result.outcome != "delivered":
+                return self._failed(result)
+        result = self.call(lambda: self.sink.finish(facts, end))
+        self.world.reach("sent")
+        if result.outcome in ("delivered", "refused", "too_large"):
+            if result.error:
+                letters.append(self._end_letter(result.error))
+            for each in result.rejected:
+                letters.append(self._end_letter(each.reason, count=each.count))
+            try:
+                self._bury(letters)
+            except OSError as exc:
+                return self._failed(SendResult("retry", f"dead letters: {exc}"))
+            self.cursor.finished = mark
+            for name, (
+                _,
+                size,
+            ) in found.items():  # what a killed writer left unfinished
+                self.cursor.at(name).offset = max(self.cursor.at(name).offset, size)
+            self._after_settled()
+            return "sent"
+        return self._failed(result)
+
+    def _end_letter(self, reason: str, *, file: str = "", count: int = 1) -> DeadLetter:
+        """Return what is kept of something that a sink refused when a run had ended."""
+        text = inline(reason)[:_MAX_ERROR]
+        ts = _rfc3339(self.world.wall())
+        return DeadLetter(reason=text, ts=ts, file=file, count=count)
+
+    # --- the disk --------------------------------------------------------------------
+
+    def _plan(self, batch: Batch) -> bool:
+        """Have the bounds of a batch on the disk before it is sent."""
+        plan = (batch.segment.filename, batch.start, batch.end)
+        if batch.gap or self.cursor.plan == plan:
+            return True
+        self.cursor.plan = plan
+        done = self._save()
+        self.world.reach("planned")
+        return done
+
+    def _save(self, *, quiet: bool = False) -> bool:
+        """Write the cursor; a disk that does not let us is a failure like another."""
+        try:
+            self._write()
+        except OSError as exc:
+            if not quiet:
+                self._dirty = True
+                self._failed(SendResult("retry", f"cursor: {exc}"))
+            return False
+        self._dirty = False
+        self.world.reach("saved")
+        return True
+
+    def _write(self) -> None:
+        self.cursor.seen = self.world.wall()
+        self._saved = self.world.monotonic()
+        self.place.save(self.cursor)
+
+    def beat(self) -> None:
+        """Show other hosts that this shipper lives; to be called now and then."""
+        if self.cursor.open and self.world.monotonic() - self._saved > 60.0:
+            self._save(quiet=True)
+
+    def _bury(self, letters: list[DeadLetter]) -> None:
+        if letters:
+            self.place.bury(letters)
+            self.cursor.stats.dead += sum(letter.count for letter in letters)
+            self.world.reach("buried")
+
+    def _letter(self, batch: Batch, reason: str) -> DeadLetter:
+        return DeadLetter(
+            reason=inline(reason)[:_MAX_ERROR],
+            ts=_rfc3339(self.world.wall()),
+            segment=batch.segment.filename,
+            offset=batch.place_of(0),
+            entry=batch.lines[0],
+        )
+
+    def _rejected(self, batch: Batch, rejected: Rejected) -> DeadLetter:
+        index = rejected.index
+        if index is not None and 0 <= index < batch.count:
+            return self._letter(batch.part(index, index + 1), rejected.reason)
+        return DeadLetter(
+            reason=inline(rejected.reason)[:_MAX_ERROR],
+            ts=_rfc3339(self.world.wall()),
+            segment=batch.segment.filename,
+            offset=batch.start,
+            count=rejected.count,
+        )
+
+
+def _end_of(state: RunState) -> RunEnd | None:
+    """Return how a run ended; None while it goes on."""
+    if state.status in _FINAL and not any(w.alive for w in state.writers):
+        return RunEnd(state.status, state.ended or state.updated, state.error)
+    if state.status == "NotResponding" and state.writers:
+        return RunEnd(state.status, state.updated)
+    return None
+
+
+def _smooth(old: float, new: float) -> float:
+    return new if old <= 0 else 0.8 * old + 0.2 * new
+
+
+def _rfc3339(seconds: float) -> str:
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

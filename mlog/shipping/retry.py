@@ -1,0 +1,76 @@
+"""When to try again. Pure: clock and random numbers are arguments.
+
+Source: Marc Brooker, "Exponential Backoff And Jitter" (full jitter); RFC 9110, section
+10.2.3 (Retry-After).
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+
+__all__ = ["Backoff", "parse_retry_after"]
+
+_LONGEST = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How long to wait after the nth failure in a row; there is no last one.
+
+    Attributes:
+        first: Seconds that the wait after the first failure is below.
+        longest: Seconds that no wait of its own choice is above.
+        pause: Least seconds after a refusal that somebody has to do something about.
+    """
+
+    first: float = 1.0
+    longest: float = 60.0
+    pause: float = 30.0
+
+    def delay(
+        self,
+        failures: int,
+        random: Callable[[], float],
+        *,
+        asked: float | None = None,
+        blocked: bool = False,
+    ) -> float:
+        """Return seconds to wait.
+
+        Args:
+            failures: How many there were in a row, from 1.
+            random: Gives a number from 0 up to 1.
+            asked: What the server asked for; at least that much is waited, at most an
+                hour, and some more at random so that not all clients come at once.
+            blocked: Nothing will change until somebody acts.
+        """
+        span = min(self.longest, self.first * 2.0 ** min(failures - 1, 60))
+        if asked is not None:
+            return min(asked, _LONGEST) + random() * min(span, 0.1 * asked + 1.0)
+        if blocked:
+            return self.pause + random() * min(span, self.pause)
+        return random() * span
+
+
+def parse_retry_after(value: str | None, now: float) -> float | None:
+    """Return the seconds that a Retry-After header asks for.
+
+    Args:
+        value: The header's value: seconds, or an HTTP date. None: there is none.
+        now: Seconds since the epoch, for the date.
+
+    Returns:
+        0 to 3600; None for what is no such value.
+    """
+    if value is None:
+        return None
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text[:9]), _LONGEST)
+    try:
+        moment = parsedate_to_datetime(text).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+    wait = moment - now
+    return min(max(wait, 0.0), _LONGEST) if math.isfinite(wait) else None
