@@ -61,7 +61,7 @@ def reply(
 
 def hang_up(request: Request, connection: socket.socket) -> None:
     """Take the request and answer nothing: the reply is lost."""
-    connection.close()
+    connection.shutdown(socket.SHUT_RDWR)
 
 
 def raw(*pieces: bytes) -> Answer:
@@ -71,9 +71,9 @@ def raw(*pieces: bytes) -> Answer:
         try:
             for piece in pieces:
                 connection.sendall(piece)
+            connection.shutdown(socket.SHUT_RDWR)
         except OSError:  # the client has had enough
             pass
-        connection.close()
 
     return answer
 
