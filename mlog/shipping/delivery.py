@@ -50,7 +50,17 @@ _MAX_SUSPECTS = 32
 _LONG_WAIT = 600.0
 _MAX_ERROR = 300
 
-_Todo: TypeAlias = "Batch | RunFile"
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """A batch that was delivered while entries before it were still in doubt."""
+
+    batch: Batch
+    result: SendResult
+    took: float
+
+
+_Todo: TypeAlias = "Batch | RunFile | _Settled"
 Step: TypeAlias = Literal["sent", "waits", "idle", "done", "taken"]
 """What came of one step.
 
@@ -137,7 +147,8 @@ class RunDelivery:
     last: Step = "sent"
     behind: int = 0
     _queue: deque[_Todo] = field(default_factory=deque)
-    _suspects: list[tuple[Batch, str]] = field(default_factory=list)
+    _suspects: list[Batch] = field(default_factory=list)
+    _is_trusted: bool = False
     _size: _Size = field(init=False)
     _since: dict[str, float] = field(default_factory=dict)
     _dirty: bool = False
@@ -175,7 +186,11 @@ class RunDelivery:
             if not self._fill(with_folder):
                 return self._settle_end(with_folder)
         todo = self._queue[0]
-        return self._send_file(todo) if isinstance(todo, RunFile) else self._send(todo)
+        if isinstance(todo, RunFile):
+            return self._send_file(todo)
+        if isinstance(todo, _Settled):
+            return self._delivered(todo.batch, todo.result, todo.took)
+        return self._send(todo)
 
     def close(self) -> None:
         """Say in the cursor that nobody is at it, and let go of the lock."""
@@ -387,13 +402,13 @@ class RunDelivery:
             self._size.entries = max(batch.count // 2, 1)
 
     def _delivered(self, batch: Batch, result: SendResult, took: float) -> Step:
+        if self._suspects:
+            return self._try_suspects(_Settled(batch, result, took))
         try:
-            letters = [self._letter(b, reason) for b, reason in self._suspects]
-            letters += [self._rejected(batch, each) for each in result.rejected]
-            self._bury(letters)
+            self._bury([self._rejected(batch, each) for each in result.rejected])
         except OSError as exc:
+            self._queue[0] = _Settled(batch, result, took)
             return self._failed(SendResult("retry", f"dead letters: {exc}"))
-        self._suspects.clear()
         lost = sum(each.count for each in result.rejected)
         self._pass(batch)
         stats = self.cursor.stats
@@ -431,7 +446,7 @@ class RunDelivery:
         """Deal with one entry that the sink refuses."""
         if not self._is_believed():
             self._queue.popleft()
-            self._suspects.append((batch, reason))
+            self._suspects.append(batch)
             if self._queue and len(self._suspects) < _MAX_SUSPECTS:
                 return "sent"
             self._queue.clear()
@@ -447,7 +462,15 @@ class RunDelivery:
 
     def _is_believed(self) -> bool:
         """Whether the sink has ever taken anything of this run."""
-        return self.cursor.stats.entries > 0
+        return self._is_trusted or self.cursor.stats.entries > 0
+
+    def _try_suspects(self, settled: _Settled) -> Step:
+        """Send again what was refused before anything was taken: now it is believed."""
+        self._is_trusted = True
+        self._queue[0] = settled
+        self._queue.extendleft(reversed(self._suspects))
+        self._suspects.clear()
+        return "sent"
 
     def _failed(self, result: SendResult) -> Step:
         """Note a failure, and when to try again."""
