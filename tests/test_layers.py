@@ -32,7 +32,10 @@ reader
 models
 run
 config
-sources integrations
+sources
+adapters
+pixels
+accelerate flaml keras lightgbm lightning optuna sklearn tensorboard transformers xgboost
 shipping
 testing
 launch

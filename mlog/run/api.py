@@ -70,13 +70,25 @@ class Run(DataMethods, ModelMethods, WaitMethods, ReadMethods):
             metrics = {safe_str(name): value}
         self._record(metrics, step, extra)
 
-    def log_metrics(self, metrics: Metrics, step: int | None = None) -> None:
-        """Record several metrics as one entry; see `log`."""
+    def log_metrics(
+        self,
+        metrics: Metrics,
+        step: int | None = None,
+        *,
+        time: float | None = None,
+    ) -> None:
+        """Record several metrics as one entry; see `log`.
+
+        Args:
+            metrics: Name to value.
+            step: Position on the x axis, any order.
+            time: When they were measured, in seconds since 1970. None: now.
+        """
         if type(metrics) is not dict and not isinstance(metrics, Mapping):
             text = f"metrics must be a mapping, got {type(metrics).__name__}"
             warn_once("metric", text)
             return
-        self._record(metrics, step, None)
+        self._record(metrics, step, None, time)
 
 
 def run_of(receiver: context.Receiver | None) -> Run | None:

@@ -32,6 +32,7 @@ __all__ = ["RunCore", "harmless", "open_runs", "runs_here", "state_of"]
 
 _LOGGER = "mlog"
 _LEVEL = 20
+_YEAR_10000 = 253_402_300_800 * 10**9
 
 _Given = ParamSpec("_Given")
 _Self = TypeVar("_Self", bound="RunCore")
@@ -118,7 +119,11 @@ class RunCore:
             runs_here[recorder] = self
 
     def _record(
-        self, metrics: Metrics, step: int | None, extra: dict[str, Any] | None
+        self,
+        metrics: Metrics,
+        step: int | None,
+        extra: dict[str, Any] | None,
+        time: float | None = None,
     ) -> None:
         """Write one entry to the run alone; no console shows it. Never raises.
 
@@ -126,13 +131,18 @@ class RunCore:
             metrics: Name to number, text, or typed value of the file format.
             step: Position on the x axis.
             extra: Further fields, kept with the values.
+            time: When it was, in seconds since 1970. None: now.
         """
         recorder = self._recorder
         if recorder is None or not recorder.is_open:
             recorder = self._late(False)
             if recorder is None:
                 return
-        if extra is None and recorder.receive_metric(_LOGGER, _LEVEL, metrics, step):
+        if (
+            time is None
+            and extra is None
+            and recorder.receive_metric(_LOGGER, _LEVEL, metrics, step)
+        ):
             return
         try:
             frame = sys._getframe(2)
@@ -140,6 +150,8 @@ class RunCore:
             frame = sys._getframe(1)
         code, offset = frame.f_code, frame.f_lasti
         record = LeanMetric(_LOGGER, _LEVEL, metrics, step, extra, code, offset)
+        if time is not None:
+            record.mlog_time_ns = _nanoseconds(time, record.mlog_time_ns)
         recorder.receive(record, False)
 
     def _event(self, name: str, data: Mapping[str, Any]) -> None:
@@ -215,6 +227,19 @@ class RunCore:
             warn_once(cause, f"{what} could not be recorded: {text}")
         except Exception:  # the interpreter is being taken apart, and mlog with it
             return
+
+
+def _nanoseconds(time: float, now: int) -> int:
+    """Return a time of the caller's; `now` where there is no such time to write."""
+    try:
+        given = int(time * 1e9)
+    except (TypeError, ValueError, OverflowError):
+        given = -1
+    if 0 <= given < _YEAR_10000:
+        return given
+    text = f"time must be seconds since 1970, got {safe_str(time)}; it is left out"
+    warn_once("time", text)
+    return now
 
 
 runs_here: "weakref.WeakKeyDictionary[context.Receiver, RunCore]"

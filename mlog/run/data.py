@@ -19,6 +19,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from mlog.run.histograms import Bins
     from mlog.run.images import Media
 
-__all__ = ["DataMethods"]
+__all__ = ["DataMethods", "measured_at"]
 
 _SHORT_TEXT = 65_536  # bytes of a text that is kept in its entry
 _MAX_PART = 200  # bytes of one level of an artifact's name; step and time follow
@@ -46,6 +47,23 @@ _RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECAS
 
 _Given = ParamSpec("_Given")
 _Self = TypeVar("_Self", bound="DataMethods")
+
+
+_moment: ContextVar[float | None] = ContextVar("mlog_moment", default=None)
+
+
+@contextlib.contextmanager
+def measured_at(time: float | None) -> Iterator[None]:
+    """Give what the block records of this module's kinds of data another time.
+
+    Args:
+        time: Seconds since 1970. None: the time of the calls.
+    """
+    before = _moment.set(time)
+    try:
+        yield
+    finally:
+        _moment.reset(before)
 
 
 def _records(
@@ -460,7 +478,7 @@ class DataMethods(FileMethods):
         """Write values of one name, an entry each; the first has the description."""
         extra = {"description": description} if description else None
         for value in values:
-            self._record({_text(name): value}, step, extra)
+            self._record({_text(name): value}, step, extra, _moment.get())
             extra = None
 
     def _keep(
