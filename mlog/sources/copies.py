@@ -472,7 +472,7 @@ class _Copy:
         return {**value, "media_type": picture.media_type}
 
     def _put(self, stored: Stored) -> None:
-        facts = {name: getattr(stored, name) for name in Stored.__slots__}
+        facts = stored._asdict()
         self._event("run.artifact", facts)
         self._files += 1
 
