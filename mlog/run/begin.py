@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -40,6 +41,7 @@ from mlog.run.recorder import Recorder
 from mlog.run.remote import RemoteSpec, chosen_urls
 from mlog.run.repository import git_diff as changes_since_commit
 from mlog.run.repository import git_facts
+from mlog.run.system import SystemWatch, interval_of, sensors
 from mlog.run.writer import Place, Writer, WriterOptions
 from mlog.tap import ensure_installed
 from mlog.types import LevelSpec, Mode
@@ -89,6 +91,7 @@ def begin(
     max_log_bytes: int = 5 << 30,
     strict: bool = False,
     remote: RemoteSpec = None,
+    system: bool | float = False,
     flush_timeout: float | None = None,
     nested: bool = True,
     activate: bool = True,
@@ -113,6 +116,7 @@ def begin(
     filters = _filters(filters)
     folders = folders_of(outputs)
     outer = _outer() if nested else None
+    every = interval_of(system)
     urls = chosen_urls(remote, _remotes_of(outer), os.environ)
     timeout = _seconds("flush_timeout", flush_timeout)
     ensure_installed()
@@ -172,6 +176,9 @@ def begin(
         writer.start()
     if who.main or _is_first_of_node(inherited):
         run.start_shippers(urls, timeout)
+        if every is not None:
+            find = partial(sensors, str(run.path))
+            run.accompany(SystemWatch(run._measured, every, find))
     _started[str(run.path)] = inherited.get("MLOG_RUN")
     if activate:
         run.enter_env()

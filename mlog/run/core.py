@@ -154,6 +154,12 @@ class RunCore:
             record.mlog_time_ns = _nanoseconds(time, record.mlog_time_ns)
         recorder.receive(record, False)
 
+    def _measured(self, metrics: Metrics) -> None:
+        """Write metrics that no call of the program's gave. Never raises."""
+        recorder = self._recorder
+        if recorder is not None and recorder.is_open:
+            self._record(metrics, None, None)
+
     def _event(self, name: str, data: Mapping[str, Any]) -> None:
         """Write an event of the run, also where the run has ended. Never raises."""
         recorder = self._recorder

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from mlog import context
 from mlog.entry import exception_type
@@ -24,7 +24,7 @@ from mlog.run.document import write_document, write_first_document
 from mlog.run.facts import FactMethods
 from mlog.run.files import FileMethods
 from mlog.run.joining import end_joined, open_run_folder
-from mlog.run.keeper import keeper
+from mlog.run.keeper import Kept, keeper
 from mlog.run.launched import request_cancel
 from mlog.run.recorder import Recorder
 from mlog.run.remote import Remote, finish_remotes, start_remotes
@@ -35,7 +35,7 @@ from mlog.tap import clear_level_caches
 if TYPE_CHECKING:  # the readers are loaded when something is read, not with a start
     from mlog.reader.state import RunState
 
-__all__ = ["OFF", "LifeMethods"]
+__all__ = ["OFF", "Companion", "LifeMethods"]
 
 OFF = "off"
 """What child processes find in `MLOG_RUN` instead of the path of a run that is off."""
@@ -44,8 +44,17 @@ _METRICS_EVERY = 5.0
 """Seconds after which `run.json` is written anew where only metrics have come."""
 
 
+class Companion(Kept, Protocol):
+    """Something that logs to a run beside the program: its console, sensors, rules."""
+
+    def close(self) -> None:
+        """Come to an end, while the run still takes entries. May raise."""
+
+
 class LifeMethods(FileMethods, FactMethods):
     """Status and end of a run."""
+
+    _companions: list[Companion]
 
     _status: str
     _summary: Summary | None
@@ -99,6 +108,7 @@ class LifeMethods(FileMethods, FactMethods):
         run._status = "Running"
         run._summary = run._capture = run._env_before = None
         run.outputs = ()
+        run._companions = []
         if run._own:
             remember(run)
         return run
@@ -265,6 +275,11 @@ class LifeMethods(FileMethods, FactMethods):
         if urls:
             self._shippers = tuple(start_remotes(self.path, urls, flush_timeout))
 
+    def accompany(self, companion: Companion) -> None:
+        """Have something log to the run beside the program, until the run ends."""
+        self._companions.append(companion)
+        keeper.watch(companion)
+
     def begin_off(self) -> None:
         """Make a run that records nothing active, so that nobody misses one."""
         runs_here[self._silent] = self
@@ -344,6 +359,10 @@ class LifeMethods(FileMethods, FactMethods):
     def _before_end(self, at_exit: bool) -> None:
         """Do what has to be done while the run still takes entries."""
         recorder = self._recorder
+        while self._companions:
+            companion = self._companions.pop()
+            keeper.unwatch(companion)
+            companion.close()
         if self.outputs:
             self._collect(self.outputs, cwd=self._cwd)
         if self._capture is not None and recorder and recorder.writer.place.main:
@@ -508,6 +527,7 @@ def _after_fork_in_child() -> None:
         run._lock = threading.RLock()
         if isinstance(run, LifeMethods):
             run.outputs = ()  # who began the run collects, when all is written
+            run._companions = []
             run._shippers = ()
 
 

@@ -203,6 +203,12 @@ def _ram(system: str) -> int | None:
     return min(limits, default=None)
 
 
+def ram_bytes() -> int | None:
+    """Return how many bytes of memory this process may use; None: not known."""
+    found: int | None = _attempt(lambda: _ram(os.sep))
+    return found
+
+
 def _physical_ram() -> int | None:
     """Return the bytes of memory of the machine."""
     if sys.platform == "win32":

@@ -44,6 +44,7 @@ def start_run(
     max_log_bytes: int = 5 << 30,
     strict: bool = False,
     remote: RemoteSpec = None,
+    system: bool | float = False,
     flush_timeout: float | None = None,
 ) -> Run:
     """Start a run, and make it the active one of the calling context.
@@ -83,6 +84,9 @@ def start_run(
         segment_bytes: Size of a logs file after which the next one begins.
         max_log_bytes: Size of all logs files, over which the oldest goes.
         strict: Raise what would be warned about or counted; for tests.
+        system: Whether the load of processors, memory, disks, network, GPUs and of this
+            process is recorded as `system/…` metrics, every 15 s or so many seconds;
+            needs `mlog-runs[system]`.
         remote: URL of a sink that the run is sent to while it goes on, or several, by
             a process of their own (README, "Shipping"); False: none. Default: those of
             the run around it, else of `MLOG_REMOTE`.
@@ -119,6 +123,7 @@ def start_run(
         max_log_bytes=max_log_bytes,
         strict=strict,
         remote=remote,
+        system=system,
         flush_timeout=flush_timeout,
     )
 
