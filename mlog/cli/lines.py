@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from mlog.cli.table import fit, text_width
 from mlog.escaping import escape, inline
 from mlog.reader.follow import Found
-from mlog.reader.search import level_of
+from mlog.reader.levels import level_of
 
 __all__ = ["SHOWN_EVENTS", "EntryLines", "run_labels", "wants_colour"]
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlog.reader.entries import seconds_of
 from mlog.reader.follow import Found
 from mlog.reader.sources import Source
+from mlog.reader.times import seconds_of
 
 __all__ = ["Group", "Repeats", "grouped", "key_of"]
 
