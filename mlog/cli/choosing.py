@@ -1,23 +1,16 @@
 """Options that choose entries, and what they choose."""
 
 import logging
+import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from fnmatch import translate
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
 
 from mlog.cli.lines import SHOWN_EVENTS
-from mlog.reader.comparing import Value, text_test
 from mlog.reader.follow import Found, MayFit
-from mlog.reader.grammar import Filter
-from mlog.reader.search import (
-    Entry,
-    level_from,
-    level_of,
-    matches_text,
-    names_from,
-    parse_search,
-)
+from mlog.reader.levels import level_from, level_of, names_from
 from mlog.reader.several import (
     Sources,
     Wanted,
@@ -25,11 +18,15 @@ from mlog.reader.several import (
     may_have,
     may_have_any,
 )
-from mlog.reader.sources import Source
+
+if TYPE_CHECKING:  # loaded where there is a filter: that costs a tenth of a start
+    from mlog.reader.grammar import Filter
+    from mlog.reader.search import Entry
+    from mlog.reader.sources import Source
 
 __all__ = ["choice_options", "chosen"]
 
-_Search = Filter[tuple[Entry, Source]]
+_Search: TypeAlias = "Filter[tuple[Entry, Source]]"
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -43,10 +40,14 @@ def _level(_ctx: click.Context, _param: click.Parameter, value: str | None) -> i
 
 def _filter(
     _ctx: click.Context, _param: click.Parameter, value: str | None
-) -> _Search | None:
+) -> "_Search | None":
     """Read a filter; a wrong one is a wrong call."""
+    if value is None:
+        return None
+    from mlog.reader.search import parse_search
+
     try:
-        return None if value is None else parse_search(value)
+        return parse_search(value)
     except ValueError as exc:
         raise click.BadParameter(str(exc)) from exc
 
@@ -89,7 +90,7 @@ def chosen(
     level: int,
     logger: str | None,
     grep: str | None,
-    filter: _Search | None,
+    filter: "_Search | None",
     rank: int | None,
 ) -> tuple[Wanted, MayFit | None]:
     """Return what decides about entries, and whether lines may hold one that fits.
@@ -99,7 +100,7 @@ def chosen(
         level, logger, grep, filter, rank: As the options give them.
     """
     tests = list[Wanted]()
-    searches = [matches_text(grep)] if grep else []
+    searches = [_of_text(grep)] if grep else []
     searches += [filter] if filter is not None else []
     asks_for_events = filter is not None and bool(filter.fields & {"event", "stream"})
     if not asks_for_events:
@@ -107,8 +108,10 @@ def chosen(
     if level > logging.NOTSET:
         tests.append(lambda found: level_of(found.entry) >= level)
     if logger is not None:
-        has_logger = text_test(":", Value(logger))
-        tests.append(lambda found: has_logger(str(found.entry.get("logger", ""))))
+        matches = re.compile(translate(logger)).match
+        tests.append(
+            lambda found: matches(str(found.entry.get("logger", ""))) is not None
+        )
     if rank is not None:
         tests.append(lambda found: (sources.of(found).rank or 0) == rank)
     tests += [_searched(search, sources) for search in searches]
@@ -116,12 +119,18 @@ def chosen(
     return _all_of(tests), may_fit
 
 
+def _of_text(text: str) -> "_Search":
+    from mlog.reader.search import matches_text
+
+    return matches_text(text)
+
+
 def _is_shown(found: Found) -> bool:
     event = found.entry.get("event")
     return event is None or event in SHOWN_EVENTS
 
 
-def _searched(search: _Search, sources: Sources) -> Wanted:
+def _searched(search: "_Search", sources: Sources) -> Wanted:
     return lambda found: search((found.entry, sources.of(found)))
 
 

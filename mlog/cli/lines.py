@@ -9,9 +9,10 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, TextIO
 
+from mlog.cli.table import fit, text_width
 from mlog.escaping import escape, inline
 from mlog.reader.follow import Found
-from mlog.reader.search import level_of
+from mlog.reader.levels import level_of
 
 __all__ = ["SHOWN_EVENTS", "EntryLines", "run_labels", "wants_colour"]
 
@@ -124,8 +125,8 @@ def run_labels(folders: Sequence[Path]) -> dict[Path, str]:
     ]
     if len({*short}) < len({*folders}):  # else of all the whole id
         short = [f"{folder.parent.name}/{folder.name}" for folder in folders]
-    elif max(map(len, short), default=0) > _MAX_LABEL:
-        cut = [f"{name[: _MAX_LABEL - 1]}…" for name in short]
+    elif max(map(text_width, short), default=0) > _MAX_LABEL:
+        cut = [fit(name, _MAX_LABEL) for name in short]
         short = cut if len({*cut}) == len({*short}) else short
     return dict(zip(folders, map(inline, short), strict=True))
 

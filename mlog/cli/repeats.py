@@ -1,18 +1,19 @@
 """Lines that say the same, as one: repeats (`×120`), and those of ranks (`×8 ranks`).
 
 Two lines say the same when nothing differs but time, number and process. A line belongs
-to an earlier one if nothing else came in between, or if its process had not said so
-yet and the earlier one is at most two seconds old: ranks write at nearly one time. What
-is put together stands where the first of the lines stood. Events, and lines in which
+to an earlier one if its process said nothing else in between, or if its process had not
+said so yet and the earlier one is at most two seconds old: ranks write at nearly one
+time. What is put together stands where the first of the lines stood. Events, and lines in which
 metrics differ, are never put together.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from mlog.reader.entries import seconds_of
 from mlog.reader.follow import Found
 from mlog.reader.sources import Source
+from mlog.reader.times import seconds_of
 
 __all__ = ["Group", "Repeats", "grouped", "key_of"]
 
@@ -31,6 +32,7 @@ class Group:
         last: Time of the last of them.
         count: How many there are.
         writers: Who said it.
+        is_closed: Whether no line joins it any more.
     """
 
     first: Found
@@ -38,6 +40,7 @@ class Group:
     last: str
     count: int = 1
     writers: set[str] = field(default_factory=set)
+    is_closed: bool = False
 
     def says_the_same(self, found: Found, key: bytes) -> bool:
         """Whether a line of the same run with a key could be put to this group."""
@@ -128,33 +131,33 @@ def grouped(each: Iterable[Found]) -> Iterator[Group]:
     """Yield entries in groups of those that say the same, by the first of each."""
     groups: dict[int, Group] = {}  # those that may still grow, by their number
     by_key: dict[bytes, int] = {}
-    newest: Group | None = None
+    last_of: dict[tuple[Path, str], Group] = {}
     number = 0
     for found in each:
-        key = key_of(found)
-        writer = found.segment.writer
-        if newest is not None and key and newest.says_the_same(found, key):
-            newest.count += 1
-            newest.last = found.entry["ts"]
-            newest.writers.add(writer)
-            continue
-        group = groups.get(by_key.get(key, -1)) if key else None
-        if group is not None and _is_of_another(group, found):
+        key, writer = key_of(found), (found.folder, found.segment.writer)
+        group = last_of.get(writer)
+        if group is None or not key or group.key != key or group.is_closed:
+            group = groups.get(by_key.get(key, -1)) if key else None
+            if group is not None and not _is_of_another(group, found):
+                group = None
+        if group is not None:
             group.count += 1
             group.last = found.entry["ts"]
-            group.writers.add(writer)
-            continue
-        newest = Group(found, key, found.entry["ts"], 1, {writer})
-        groups[number] = newest
-        by_key[key] = number
-        number += 1
-        if len(groups) > _MOST_OPEN:
-            yield _closed(groups, by_key, number - 1 - _MOST_OPEN)
+            group.writers.add(writer[1])
+        else:
+            group = Group(found, key, found.entry["ts"], 1, {writer[1]})
+            groups[number] = group
+            by_key[key] = number
+            number += 1
+            if len(groups) > _MOST_OPEN:
+                yield _closed(groups, by_key, number - 1 - _MOST_OPEN)
+        last_of[writer] = group
     yield from groups.values()
 
 
 def _closed(groups: dict[int, Group], by_key: dict[bytes, int], number: int) -> Group:
     group = groups.pop(number)
+    group.is_closed = True
     if by_key.get(group.key) == number:
         del by_key[group.key]
     return group

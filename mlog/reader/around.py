@@ -20,12 +20,9 @@ from typing import Any, NamedTuple
 from mlog.errors import MlogError
 from mlog.reader.entries import (
     NONFINITE,
-    Moment,
     WriterFiles,
     floats_placed,
-    moment_of,
     read_writers,
-    seconds_of,
 )
 from mlog.reader.follow import Found
 from mlog.reader.jumps import (
@@ -37,6 +34,7 @@ from mlog.reader.jumps import (
 from mlog.reader.marks import Span, find_gap, find_spans, step_range
 from mlog.reader.skew import Skew, clock_of, estimate
 from mlog.reader.sources import Source
+from mlog.reader.times import Moment, moment_of, seconds_of
 
 __all__ = ["Around", "Line", "Then", "metrics_at", "read_around"]
 

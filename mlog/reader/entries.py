@@ -20,10 +20,8 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
 from fnmatch import fnmatchcase
-from functools import lru_cache, partial
-from math import isfinite
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, get_args
@@ -36,16 +34,15 @@ from mlog.layout import SegmentName, parse_segment
 from mlog.reader.follow import parse_line
 from mlog.reader.search import Choice, parse_search
 from mlog.reader.sources import Source, read_source
+from mlog.reader.times import Moment, moment_of, seconds_of
 from mlog.types import Stream
 
 __all__ = [
     "NONFINITE",
     "Block",
-    "Moment",
     "WriterFiles",
     "floats_placed",
     "iter_entries",
-    "moment_of",
     "read_blocks",
     "read_writers",
     "seconds_of",
@@ -59,8 +56,6 @@ NONFINITE = {
 """Floats that JSON has no numbers for, by the texts that stand for them."""
 
 Entry: TypeAlias = dict[str, Any]
-Moment: TypeAlias = str | float | datetime
-"""A time: RFC 3339 or a datetime with its zone, or seconds since the epoch."""
 
 _Wanted: TypeAlias = Callable[[Entry], bool]
 
@@ -293,32 +288,6 @@ def _number_of_level(names: dict[str, int], name: str) -> int:
     return number
 
 
-def moment_of(time: Moment, argument: str) -> float:
-    """Return the seconds since the epoch of a time that a caller named.
-
-    Args:
-        time: What the caller gave.
-        argument: For the error.
-
-    Raises:
-        ValueError: It is no time.
-    """
-    if isinstance(time, int | float) and isfinite(time):
-        return float(time)
-    moment = time
-    if isinstance(moment, str):
-        try:
-            moment = datetime.fromisoformat(moment)
-        except ValueError:  # told below
-            pass
-    if isinstance(moment, datetime) and moment.tzinfo is not None:
-        return moment.timestamp()
-    raise ValueError(
-        f"{argument} must be seconds since the epoch, or a text or datetime with its "
-        f"zone like '2026-11-23T18:27:00Z', got {time!r}"
-    )
-
-
 # --- writers -------------------------------------------------------------------------
 
 
@@ -447,23 +416,3 @@ def _parse(lines: bytes) -> Block | None:
     if (ordered := sorted(seqs)) != seqs:
         entries.sort(key=_SEQ)
     return Block(entries, ordered)
-
-
-# --- times ---------------------------------------------------------------------------
-
-
-def seconds_of(ts: str) -> float | None:
-    """Return the seconds since the epoch of an entry's `ts`; None if it is no time."""
-    try:
-        if len(ts) == 27 and ts[19] == "." and ts[26] == "Z":
-            return (_micros_of_second(ts[:19]) + int(ts[20:26])) / 1_000_000
-        moment = datetime.fromisoformat(ts)
-        return moment.timestamp() if moment.tzinfo is not None else None
-    except (ValueError, OverflowError):
-        return None
-
-
-@lru_cache(maxsize=64)
-def _micros_of_second(text: str) -> int:
-    """Return the microseconds since the epoch at `2026-11-23T18:27:00`, in UTC."""
-    return round(datetime.fromisoformat(f"{text}Z").timestamp()) * 1_000_000

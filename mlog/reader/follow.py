@@ -143,8 +143,9 @@ class Follower:
             reading.offset = self._end_of_lines(reading)
         self.has_ended = self._find_end()
         streams = _by_writer(self._readings.values())
-        each = (_running(self._backward(s, may_fit), "ts", min) for s in streams)
-        return heapq.merge(*each, key=itemgetter(0), reverse=True)
+        each = [_running(self._backward(s, may_fit), "ts", min) for s in streams]
+        # Of equal times the last goes first here, as `poll` has it the other way round.
+        return heapq.merge(*each[::-1], key=itemgetter(0), reverse=True)
 
     def poll(self) -> Iterator[Found]:
         """Yield the entries added since the last call; the iterator is to be used up.
@@ -174,8 +175,8 @@ class Follower:
         self, streams: list[list[_Reading]], may_fit: MayFit | None
     ) -> Iterator[Found]:
         """Yield what there is of one writer, newest first."""
-        each = (_running(self._old(s, may_fit), "seq", min) for s in streams)
-        merged = heapq.merge(*each, key=itemgetter(0), reverse=True)
+        each = [_running(self._old(s, may_fit), "seq", min) for s in streams]
+        merged = heapq.merge(*each[::-1], key=itemgetter(0), reverse=True)
         return map(itemgetter(1), merged)
 
     def _find_end(self) -> bool:

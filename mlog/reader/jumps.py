@@ -13,8 +13,8 @@ from typing import Any, BinaryIO, TypeAlias
 
 from mlog.folder import read_from
 from mlog.layout import SegmentName
-from mlog.reader.entries import seconds_of
 from mlog.reader.follow import Found, blocks_before, parse_line
+from mlog.reader.times import seconds_of
 
 __all__ = ["entries_by_seq", "entries_by_time", "older_by_seq", "older_by_time"]
 

@@ -15,7 +15,6 @@ there is a capital letter in it.
 Pure: nothing is read but the entry that is handed in.
 """
 
-import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
@@ -32,19 +31,12 @@ from mlog.reader.comparing import (
     time_test,
     whole_range,
 )
-from mlog.reader.fields import mapping_from, text_from
 from mlog.reader.grammar import Field, Filter, Leaf, Text, parse, unquoted
+from mlog.reader.levels import level_from, level_of
 from mlog.reader.patterns import MAX_TEXT
 from mlog.reader.sources import Source
 
-__all__ = [
-    "Choice",
-    "level_from",
-    "level_of",
-    "matches_text",
-    "names_from",
-    "parse_search",
-]
+__all__ = ["Choice", "Entry", "matches_text", "parse_search"]
 
 Entry: TypeAlias = dict[str, Any]
 Choice: TypeAlias = Callable[[tuple[Entry, Source]], bool]
@@ -52,11 +44,6 @@ Choice: TypeAlias = Callable[[tuple[Entry, Source]], bool]
 
 _Get: TypeAlias = Callable[[tuple[Entry, Source]], Any]
 
-_LEVELS = {
-    **{"NOTSET": 0, "DEBUG": 10, "INFO": 20, "WARNING": 30, "WARN": 30, "ERROR": 40},
-    **{"CRITICAL": 50, "FATAL": 50},
-}
-_END_LEVELS = {"Failed": logging.ERROR, "Canceled": logging.WARNING}
 _GROUPS = ("metric", "value", "extra", "data")
 _DEEP = (*_GROUPS, "exc")
 _LETTERS = re.compile(r"[A-Za-z]{3,}")
@@ -77,56 +64,6 @@ def parse_search(text: str) -> Filter[tuple[Entry, Source]]:
 def matches_text(text: str) -> Filter[tuple[Entry, Source]]:
     """Return what finds a text as it stands, in any case unless it has a capital."""
     return Filter(_OfEntries().text(Text(text)))
-
-
-def level_of(entry: Mapping[str, Any]) -> int:
-    """Return the number of an entry's level; for one without a known name INFO.
-
-    Events have none: an alert, a loss and a run that was cancelled count as WARNING, a
-    run that failed as ERROR, others as INFO.
-    """
-    event = entry.get("event")
-    if event is None:
-        name = entry.get("level")
-        number = _level_number(name) if isinstance(name, str) else None
-        return logging.INFO if number is None else number
-    if event == "run.end":
-        status = text_from(mapping_from(entry.get("data")).get("status"))
-        return _END_LEVELS.get(status, logging.INFO)
-    warns = event in ("run.alert", "run.dropped")
-    return logging.WARNING if warns else logging.INFO
-
-
-def level_from(text: str) -> int:
-    """Return the number of a level that somebody typed, as a name or a number.
-
-    Raises:
-        ValueError: There is no such level.
-    """
-    number = _level_number(text.upper())
-    if number is None and text.isascii() and text.isdigit():
-        number = int(text[:9])
-    if number is None:
-        expected = "DEBUG, INFO, WARNING, ERROR, CRITICAL or a number"
-        raise ValueError(f"{text!r} is no level; expected {expected}")
-    return number
-
-
-def names_from(level: int) -> list[str]:
-    """Return the names of all known levels from a number on, and "Level "."""
-    known = logging.getLevelNamesMapping() | _LEVELS
-    return [*(name for name, number in known.items() if number >= level), "Level "]
-
-
-def _level_number(name: str) -> int | None:
-    number = _LEVELS.get(name)
-    if number is None:
-        number = logging.getLevelNamesMapping().get(name)
-    if number is None:
-        word, _, digits = name.partition(" ")  # "Level 15"
-        if word.upper() == "LEVEL" and digits.isascii() and digits.isdigit():
-            number = int(digits[:4])
-    return number
 
 
 class _OfEntries:

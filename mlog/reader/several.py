@@ -101,7 +101,7 @@ class RunsFollower:
             OSError: A folder cannot be read.
         """
         each = [run.newest(self._may_fit) for run in self.runs]
-        merged = heapq.merge(*each, key=itemgetter(0), reverse=True)
+        merged = heapq.merge(*each[::-1], key=itemgetter(0), reverse=True)
         return self._chosen(found for _, found in merged)
 
     def last(self, count: int) -> list[Found]:

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from mlog.reader.entries import seconds_of
 from mlog.reader.sources import Source
+from mlog.reader.times import seconds_of
 
 __all__ = ["Skew", "clock_of", "estimate"]
 

@@ -281,6 +281,264 @@ class TestChoice:
         )
 
 
+class TestFilters:
+    """All that is given has to fit; without anything that does, the code is 1."""
+
+    @pytest.fixture(autouse=True)
+    def lines(self, run: Path) -> None:
+        add(
+            run,
+            "logs.jsonl",
+            line(0, level="INFO", logger="train.data", msg="loading Data"),
+        )
+        add(run, "logs.jsonl", log(1, "retry 1", "WARNING"), log(2, "retry 2", "ERROR"))
+        metric = {"loss": 3.5}
+        add(
+            run,
+            "metrics.jsonl",
+            line(3, level="INFO", logger="train", metric=metric, step=7),
+        )
+        add(run, "events.jsonl", line(4, event="run.heartbeat", data={}))
+        add(run, "events-r1.jsonl", line(0, event="writer.start", data={"rank": 1}))
+        add(run, "logs-r1.jsonl", log(5, "of rank 1"))
+
+    @pytest.mark.parametrize(
+        ("args", "expected"),
+        [
+            (["--grep", "retry"], [1, 2]),
+            (["--grep", "data"], [0]),
+            (["--grep", "DATA"], []),
+            (["--grep", "retry 2"], [2]),
+            (["--logger", "train.*"], [0]),
+            (["--logger", "train*"], [0, 1, 2, 3, 5]),
+            (["--rank", "1"], [5]),
+            (["--rank", "0"], [0, 1, 2, 3]),
+            (["--filter", "level>=warning -/retry 2$/"], [1]),
+            (["--filter", "loss>3 step:5..9"], [3]),
+            (["--filter", "rank=1 or data"], [0, 5]),
+            (["--filter", "event:*"], [0, 4]),
+            (["--filter", "level>=info", "--grep", "of rank"], [5]),
+            (["--level", "WARNING", "--filter", "-error retry"], [1, 2]),
+            (["--level", "ERROR", "--grep", "retry"], [2]),
+            (["--filter", "nothing"], []),
+        ],
+    )
+    def test_choose(self, mlog: Mlog, args: list[str], expected: list[int]) -> None:
+        result = mlog("tail", "--json", *args)
+        assert [
+            json.loads(text)["seq"] for text in result.stdout.splitlines()
+        ] == expected
+        searches = {"--grep", "--filter"} & {*args}
+        assert result.exit_code == (1 if searches and not expected else 0)
+
+    def test_a_wrong_filter_is_shown_with_its_mistake(self, mlog: Mlog) -> None:
+        result = mlog("tail", "--filter", "level>=loud or x")
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr.endswith("  level>=loud or x\n         ^\n")
+
+    def test_only_the_last_that_fit_are_shown(self, mlog: Mlog) -> None:
+        assert tail(mlog, "-n", "1", "--grep", "retry")[0].endswith("retry 2")
+
+
+class TestRepeats:
+    """What says the same is one line, and counts as one."""
+
+    def test_repeats_and_ranks(self, mlog: Mlog, run: Path) -> None:
+        for rank in range(8):
+            name = f"-r{rank}" if rank else ""
+            data = {"rank": rank, "host": "node1"}
+            start = line(0, event="writer.start", data=data)
+            add(run, f"events{name}.jsonl", start)
+            add(
+                run,
+                f"logs{name}.jsonl",
+                log(2, "ready"),
+                *(log(n, f"{rank}") for n in (4, 5)),
+            )
+        assert [text[13:] for text in tail(mlog)] == [
+            "INFO    train: ready  ×8 ranks",
+            "INFO    train: 0  ×2",
+            *(f"INFO    [r{n}] train: {n}  ×2" for n in range(1, 8)),
+        ]
+
+    def test_the_last_n_are_lines_that_are_shown(self, mlog: Mlog, run: Path) -> None:
+        add(
+            run,
+            "logs.jsonl",
+            log(0, "a"),
+            log(1, "b"),
+            *(log(n, "c") for n in range(2, 500)),
+        )
+        assert [text.split("train: ")[1] for text in tail(mlog, "-n", "2")] == [
+            "b",
+            "c  ×498",
+        ]
+        assert len(tail(mlog, "-n", "2", "--each")) == 2
+
+    def test_the_last_of_a_long_time_is_told(self, mlog: Mlog, run: Path) -> None:
+        later = log(1, "a", ts="2026-11-23T18:29:31.000000Z")
+        add(run, "logs.jsonl", log(0, "a"), later)
+        (shown,) = tail(mlog)
+        assert (
+            shown == "18:27:00.000 INFO    train: a  ×2 until 2026-11-23 18:29:31.000"
+        )
+
+    def test_a_note_stands_in_the_first_line(self, mlog: Mlog, run: Path) -> None:
+        add(run, "logs.jsonl", log(0, "a\nb"), log(1, "a\nb"))
+        assert tail(mlog) == ["18:27:00.000 INFO    train: a  ×2", "    b"]
+
+
+class TestRuns:
+    """Several runs are one by time; each line names its run."""
+
+    @pytest.fixture(autouse=True)
+    def runs(self, run: Path, run_dir: Path) -> Path:
+        other = run_dir / "mnist" / "20261124-182700-bbbbbb"
+        other.mkdir()
+        add(run, "logs.jsonl", log(0, "one"), log(2, "three"), log(3, "same"))
+        add(other, "logs.jsonl", log(1, "two"), log(3, "same"))
+        return other
+
+    def test_by_six_digits(self, mlog: Mlog) -> None:
+        assert [text[13:] for text in tail(mlog, "aaaaaa", "latest", "-2")] == [
+            "aaaaaa INFO    train: one",
+            "bbbbbb INFO    train: two",
+            "aaaaaa INFO    train: three",
+            "aaaaaa INFO    train: same",
+            "bbbbbb INFO    train: same",
+        ]
+        assert len(tail(mlog, "aaaaaa", "latest", "-n", "2")) == 2
+
+    def test_by_their_ids_where_these_are_names(
+        self, mlog: Mlog, run_dir: Path
+    ) -> None:
+        for name in ("first", "a-long-name-of-more-than-twenty"):
+            (run_dir / "mnist" / name).mkdir()
+            add(run_dir / "mnist" / name, "logs.jsonl", log(0, name[0]))
+        shown = tail(mlog, "first", "a-long-name-of-more-than-twenty")
+        assert [text[13:33].strip() for text in shown] == [
+            "first",
+            "a-long-name-of-more…",
+        ]
+
+    def test_by_experiment_where_ids_are_equal(self, mlog: Mlog, run_dir: Path) -> None:
+        for experiment in ("a", "b"):
+            (run_dir / experiment / "same").mkdir(parents=True)
+            add(run_dir / experiment / "same", "logs.jsonl", log(0, "m"))
+        shown = tail(mlog, "a/same", "b/same")
+        assert [text[13:19] for text in shown] == ["a/same", "b/same"]
+
+    def test_one_that_is_not_there_is_one_line(self, mlog: Mlog) -> None:
+        result = mlog("tail", "latest", "none")
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr.startswith("mlog: no run 'none' in ")
+
+    def test_damage_is_told_of_each(self, mlog: Mlog, run: Path, runs: Path) -> None:
+        add(run, "logs.jsonl", b"what?\n")
+        add(runs, "logs.jsonl", b"what?\n")
+        told = mlog("tail", "latest", "-2").stderr
+        assert told.count("skipped 1 damaged line in") == 2
+
+
+class TestAround:
+    """All lines around a step or a time."""
+
+    @pytest.fixture(autouse=True)
+    def lines(self, run: Path) -> None:
+        start = {"rank": 0, "host": "node1"}
+        add(run, "events.jsonl", line(0, event="writer.start", data=start))
+        for n in range(5):
+            add(run, "logs.jsonl", log(100 * n + 10, f"in {n}", "DEBUG"))
+            metric = {
+                "level": "INFO",
+                "logger": "train",
+                "metric": {"loss": n},
+                "step": n,
+            }
+            add(run, "metrics.jsonl", line(100 * n + 50, **metric))
+        far = {"host": "node2"}
+        add(run, "events-node2-7.jsonl", line(200, event="writer.start", data=far))
+        add(run, "logs-node2-7.jsonl", log(230, "load"), log(231, "load"))
+
+    def shown(self, mlog: Mlog, *args: str) -> list[str]:
+        result = mlog("tail", *args)
+        assert result.exit_code == 0
+        return [
+            text.removeprefix("2026-11-23 ")[13:] for text in result.stdout.splitlines()
+        ]
+
+    @pytest.mark.parametrize("place", ["step:2", "step=2", "2"])
+    def test_a_step(self, mlog: Mlog, place: str) -> None:
+        """What is placed by the clock has a ≈, and why is told."""
+        args = ("tail", "--around", place, "--window", "0")
+        assert self.shown(mlog, *args[1:]) == [
+            "DEBUG   train: in 2",
+            "INFO    ≈[node2-7] train: load  ×2",
+            "INFO    train: loss=2 step=2  ◀",
+        ]
+        assert mlog(*args).stderr.splitlines() == [
+            "mlog: ≈: 1 process placed by the clock",
+            "mlog: the clock of node2 is not compared: no steps in common",
+        ]
+
+    @pytest.mark.parametrize(
+        "place",
+        [
+            "18:27:00.23",
+            "ts:18:27:00.23",
+            "2026-11-23 18:27:00.23",
+            "time=2026-11-23T18:27:00.23Z",
+        ],
+    )
+    def test_a_time(self, mlog: Mlog, place: str) -> None:
+        """One without a zone is local, one without a day that of the run."""
+        shown = self.shown(mlog, "--around", place, "--window", "0.03", "--each")
+        assert shown == [
+            "DEBUG   train: in 2",
+            "INFO    ≈[node2-7] train: load",
+            "INFO    ≈[node2-7] train: load",
+            "INFO    train: loss=2 step=2",
+        ]
+
+    def test_filters_hold(self, mlog: Mlog) -> None:
+        shown = self.shown(mlog, "--around", "2", "--level", "INFO", "--rank", "0")
+        assert len(shown) == 6
+        assert mlog("tail", "--around", "2", "--grep", "nothing").exit_code == 1
+        shown = self.shown(mlog, "--around", "2", "--filter", "msg:in* -step:9..")
+        assert len(shown) == 5
+
+    def test_json_gives_the_lines_as_they_are(self, mlog: Mlog) -> None:
+        result = mlog(
+            "tail", "--around", "2", "--window", "0", "--json", "--grep", "load"
+        )
+        assert result.stdout_bytes == log(230, "load") + log(231, "load")
+
+    def test_a_step_that_is_not_there_is_one_line(self, mlog: Mlog, run: Path) -> None:
+        result = mlog("tail", "--around", "step:77")
+        assert (result.exit_code, result.stdout) == (1, "")
+        told = f"mlog: no steps from 72 to 82 in {run}: its steps go from 0 to 4\n"
+        assert result.stderr == told
+
+    @pytest.mark.parametrize(
+        "args",
+        [
+            ["--around", "step:x"],
+            ["--around", "noon"],
+            ["--around", "step:1", "--window", "1.5"],
+            ["--around", "step:1", "--window", "-1"],
+            ["--around", "step:1", "-f"],
+            ["--around", "step:1", "-n", "5"],
+            ["--around", "step:1", "latest", "nothere"],
+            ["--window", "5"],
+        ],
+    )
+    def test_a_wrong_call_is_refused(self, mlog: Mlog, args: list[str]) -> None:
+        result = mlog("tail", *args)
+        assert result.exit_code == (1 if "nothere" in args else 2)
+        assert result.stdout == ""
+        assert isinstance(result.exception, SystemExit)
+
+
 class TestDamage:
     """What is no entry is passed over, and counted on stderr at the end."""
 
@@ -438,6 +696,43 @@ class TestFollow:
                 assert see() == ""
                 assert tail.wait() == 0
                 assert cast(Any, tail.stderr).read() == b""
+
+    def test_the_first_run_is_waited_for(self, start: Child, run_dir: Path) -> None:
+        """And one line says so."""
+        tail = start("-m", "mlog", "tail", "-f")
+        with ended_in_time(tail) as (_, see):
+            told = cast(Any, tail.stderr).readline().decode()
+            assert told == (
+                f"mlog: no runs yet in {run_dir}: waiting for the first (Ctrl-C ends it)\n"
+            )
+            writer = start("-c", WRITER, stdin=subprocess.PIPE, stderr=None)
+            with ended_in_time(writer) as (say, hear):
+                hear()
+                say("info first")
+                until(see, r"INFO    train: first$")
+                cast(Any, writer.stdin).close()
+                until(see, r"EVENT   run.end: Completed$")
+                assert tail.wait() == 0
+
+    def test_a_restart_while_it_looks_is_followed(
+        self, run: Path, fake_clock: FakeClock
+    ) -> None:
+        """The end of one attempt is none when the next has begun."""
+        add(run, "events.jsonl", line(1, event="run.end", data={}))
+        again = line(2, event="run.start", data={})
+        late = {3: again, 60: line(3, event="run.end", data={})}
+        looks = 0
+
+        def sleep(seconds: float) -> None:
+            nonlocal looks
+            looks += 1
+            fake_clock.advance(seconds)
+            if looks in late:
+                add(run, "events-a2.jsonl", late[looks])
+
+        found: list[Found] = []
+        follow(RunsFollower([run]), shown(found), clock=fake_clock, sleep=sleep)
+        assert [one.entry["seq"] for one in found] == [1, 2, 3]
 
     def test_level_holds_for_what_comes(self, start: Child) -> None:
         writer = start("-c", WRITER, stdin=subprocess.PIPE, stderr=None)

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlog.reader.entries import iter_entries
-from mlog.reader.search import level_from, level_of, matches_text, parse_search
+from mlog.reader.levels import level_from, level_of
+from mlog.reader.search import matches_text, parse_search
 from mlog.reader.several import may_have
 from mlog.reader.sources import Source
 
