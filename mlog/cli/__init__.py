@@ -18,7 +18,7 @@ from mlog.escaping import inline
 __all__ = ["main"]
 
 _COMMANDS = (
-    *("compare", "doctor", "export", "import", "init", "ls", "path"),
+    *("compare", "completion", "doctor", "export", "import", "init", "ls", "path"),
     *("plot", "prune", "query", "report", "rm", "run", "show", "tail", "verify"),
 )
 _MODULES = {"import": "import_"}  # a keyword names no module

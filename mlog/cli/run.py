@@ -15,6 +15,7 @@ from typing import Any, TextIO
 
 import click
 
+from mlog.cli.completing import complete_experiment
 from mlog.cli.options import dir_option
 from mlog.errors import MlogError, say
 from mlog.launch.config import ScriptRunConfig
@@ -53,7 +54,12 @@ def _pairs(
     epilog=_EXAMPLES,
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )
-@click.option("--experiment", metavar="E", help="Experiment of the run.")
+@click.option(
+    "--experiment",
+    metavar="E",
+    shell_complete=complete_experiment,
+    help="Experiment of the run.",
+)
 @click.option("--name", metavar="N", help="Name of the run, for people.")
 @click.option("--tag", "tags", multiple=True, callback=_pairs, metavar="K=V")
 @click.option("--param", "params", multiple=True, callback=_pairs, metavar="K=V")
