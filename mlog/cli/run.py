@@ -8,12 +8,13 @@ and SIGHUP end the script, and so does a reader of the output that goes away (`|
 import contextlib
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
 
 import click
+import orjson
 
 from mlog.cli.completing import complete_experiment
 from mlog.cli.options import dir_option
@@ -68,6 +69,7 @@ def _pairs(
     "--in-place", is_flag=True, help="Run in the folder, not in a copy of it."
 )
 @click.option("--azureml", is_flag=True, help="Let the script import azureml.")
+@click.option("--json", "as_json", is_flag=True, help="With --detach: print as JSON.")
 @dir_option
 @click.argument("line", nargs=-1, required=True, type=click.UNPROCESSED)
 def command(
@@ -78,6 +80,7 @@ def command(
     detach: bool,
     in_place: bool,
     azureml: bool,
+    as_json: bool,
     dir_: str | None,
     line: tuple[str, ...],
 ) -> None:
@@ -86,6 +89,8 @@ def command(
     LINE is script.py with its arguments. What it logs and prints lands in a run of its
     own. Ctrl-C ends the script, and the run as Canceled.
     """
+    if as_json and not detach:
+        raise click.UsageError("--json is for --detach: else the script prints")
     options = {
         "experiment": experiment,
         "root": dir_,
@@ -93,28 +98,35 @@ def command(
         "tags": tags,
         "params": params,
     }
+    show = (_show_json if as_json else click.echo) if detach else None
     with _signals():
-        _run(line, detach, azureml=azureml, in_place=in_place, options=options)
+        _run(line, show, azureml=azureml, in_place=in_place, options=options)
 
 
 def _run(
     line: tuple[str, ...],
-    detach: bool,
+    show: Callable[[Path], object] | None,
     *,
     azureml: bool,
     in_place: bool,
     options: dict[str, Any],
 ) -> None:
+    """Submit it; then show its folder, or what it prints until it ends."""
     try:
         config = _config(line, azureml=azureml, in_place=in_place)
         submitted = submit(config, **options)
     except (ValueError, TypeError) as exc:
         raise click.UsageError(str(exc)) from exc
-    if detach:
-        click.echo(submitted.folder)
+    if show is not None:
+        show(submitted.folder)
         return
     say(f"mlog: run {submitted.run_id[-6:]} → {submitted.folder}")
     raise SystemExit(_watch(submitted.folder))
+
+
+def _show_json(folder: Path) -> None:
+    facts = {"run": folder.name, "experiment": folder.parent.name, "path": str(folder)}
+    click.echo(orjson.dumps(facts))
 
 
 def _config(line: tuple[str, ...], *, azureml: bool, in_place: bool) -> ScriptRunConfig:

@@ -63,7 +63,7 @@ Examples:
 def command(
     runs: tuple[str, ...], is_all: bool, deep: bool, as_json: bool, dir_: str | None
 ) -> None:
-    """Check that all that was logged to RUN (default: latest) is there.
+    """Check that nothing logged to RUN (default: latest) is lost.
 
     Each process numbers its entries, so for each there is a verdict. "complete": all
     numbers up to its end are there. "lost": some are missing. "tail unproved": none
