@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mlog.redaction import Redactor
     from mlog.run.api import Run, current_run
     from mlog.run.handler import RemoteHandler, RunHandler
-    from mlog.run.open import open_run, runs
+    from mlog.run.open import open_run, query, runs
     from mlog.run.start import start_run
 
 __all__ = [
@@ -66,6 +66,7 @@ __all__ = [
     "getLogger",
     "install",
     "open_run",
+    "query",
     "runs",
     "set_step",
     "start_run",
@@ -92,6 +93,7 @@ _LAZY = {
     "basicConfig": "config",
     "current_run": "run.api",
     "open_run": "run.open",
+    "query": "run.open",
     "runs": "run.open",
     "start_run": "run.start",
 }

@@ -18,9 +18,9 @@ from mlog.escaping import inline
 __all__ = ["main"]
 
 _COMMANDS = (
-    *("cancel", "compare", "doctor", "export", "import", "init", "ls", "path"),
-    *("plot", "prune", "query", "report", "rm", "run", "ship", "show", "tail"),
-    "verify",
+    *("cancel", "compare", "completion", "doctor", "export", "import", "init", "ls"),
+    *("path", "plot", "prune", "query", "report", "rm", "run", "ship", "show"),
+    *("tail", "verify"),
 )
 _MODULES = {"import": "import_"}  # a keyword names no module
 

@@ -11,6 +11,7 @@ from typing import Any
 import click
 import orjson
 
+from mlog.cli.completing import complete_run
 from mlog.cli.lines import wants_colour
 from mlog.cli.options import RunCommand, dir_option, find, typed
 from mlog.cli.table import fit, pad, painted, print_lines, text_width, width_of
@@ -51,7 +52,9 @@ Examples:
 
 
 @click.command("compare", cls=RunCommand, epilog=_EXAMPLES)
-@click.argument("runs", metavar="[RUN RUN…]", nargs=-1, callback=typed)
+@click.argument(
+    "runs", metavar="[RUN RUN…]", nargs=-1, callback=typed, shell_complete=complete_run
+)
 @click.option("--all", "is_all", is_flag=True, help="Also what is the same in all.")
 @click.option("--packages", is_flag=True, help="Also the packages that differ.")
 @click.option("--plot", is_flag=True, help="Also curves, all with the same axes.")

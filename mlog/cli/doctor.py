@@ -15,6 +15,7 @@ import click
 import orjson
 
 from mlog.cli.checks import CHECKS, Finding, Place
+from mlog.cli.completing import complete_run
 from mlog.cli.lines import wants_colour
 from mlog.cli.options import dir_option, find, root_of
 from mlog.cli.table import painted, print_lines
@@ -51,7 +52,11 @@ Examples:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Name of that file. Default: mlog-doctor-<time>.zip here.",
 )
-@click.option("--run", help="With --bundle: also what this run's files say.")
+@click.option(
+    "--run",
+    shell_complete=complete_run,
+    help="With --bundle: also what this run's files say.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @dir_option
 def command(

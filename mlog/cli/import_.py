@@ -78,7 +78,9 @@ def command(
     as_json: bool,
     dir_: str | None,
 ) -> None:
-    """Bring runs home from another tool, with all their times and steps.
+    """Bring runs home from MLflow, TensorBoard or CSV files.
+
+    Their times, steps, params, tags and files are kept.
 
     \b
     tensorboard  a folder with event files, or one of them: numbers, texts,

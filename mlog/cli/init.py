@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import click
+import orjson
 
 from mlog.errors import MlogError
 from mlog.escaping import inline
@@ -33,7 +34,8 @@ Examples:
 @click.option(
     "--group", is_flag=True, help="Let the folder's group read and write the runs."
 )
-def command(folder: Path, group: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(folder: Path, group: bool, as_json: bool) -> None:
     """Make .mlog/ in FOLDER (default: .) for the runs of it.
 
     Runs started in FOLDER or below it are then kept in FOLDER/.mlog, unless `dir=` or
@@ -41,7 +43,12 @@ def command(folder: Path, group: bool) -> None:
     """
     folder = folder.absolute()
     made = folder / ".mlog"
-    click.echo(inline(_make(made, _GROUP if group else _PRIVATE)))
+    text = _make(made, _GROUP if group else _PRIVATE)
+    if as_json:
+        path = os.fsencode(made).decode("utf-8", "replace")
+        click.echo(orjson.dumps({"path": path, "text": text}))
+    else:
+        click.echo(inline(text))
     for note in _notes(folder, made):
         click.echo(inline(f"mlog: {note}"), err=True)
 

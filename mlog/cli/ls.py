@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import orjson
 
+from mlog.cli.completing import complete_experiment, complete_metric
 from mlog.cli.demanded import CURVE_WIDTH, count_trouble, curve_of
 from mlog.cli.fields import (
     MISSING,
@@ -85,7 +86,7 @@ def _names(
 
 
 @click.command("ls", epilog=_EXAMPLES)
-@click.argument("experiment", required=False)
+@click.argument("experiment", required=False, shell_complete=complete_experiment)
 @click.option(
     "--filter", "fits", callback=_filter, metavar="TEXT", help="Only runs that fit."
 )
@@ -110,7 +111,12 @@ def _names(
     type=click.IntRange(min=0),
     help=f"How many at most; 0: all. Default: {_MOST}, with --json all.",
 )
-@click.option("--spark", metavar="METRIC", help="Also draw its curve.")
+@click.option(
+    "--spark",
+    metavar="METRIC",
+    shell_complete=complete_metric,
+    help="Also draw its curve.",
+)
 @click.option("--counts", is_flag=True, help="Also count warnings and errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line.")
 @dir_option

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from mlog.cli.completing import complete_run
 from mlog.errors import RunNotFoundError
 from mlog.layout import find_root
 from mlog.reader.find import find_run, iter_runs
@@ -39,7 +40,11 @@ def _with_hyphen(_ctx: click.Context, _param: click.Parameter, value: str) -> st
 
 
 run_argument = click.argument(
-    "run", metavar="[RUN]", default="latest", callback=_with_hyphen
+    "run",
+    metavar="[RUN]",
+    default="latest",
+    callback=_with_hyphen,
+    shell_complete=complete_run,
 )
 
 dir_option = click.option(

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import orjson
 
+from mlog import reader
 from mlog.cli.options import RunCommand, dir_option, find, run_argument
 from mlog.errors import MlogError
 from mlog.layout import SegmentName, parse_segment
@@ -16,24 +17,36 @@ __all__ = ["command"]
 _STREAMS = ("metrics", "logs", "events")
 _MAIN = re.compile(r"(?:a([1-9][0-9]*))?")
 
+_LNAV = Path(reader.__file__).with_name("formats") / "mlog.lnav.json"
+
 _EXAMPLES = """\b
 Examples:
   cd "$(mlog path)"
   tail -f "$(mlog path latest metrics)" | jq .metric
   mlog path -2 --json
+  lnav -i "$(mlog path --lnav)" && lnav "$(mlog path)"
 """
 
 
 @click.command("path", cls=RunCommand, epilog=_EXAMPLES)
 @run_argument
 @click.argument("stream", required=False, type=click.Choice(_STREAMS))
+@click.option(
+    "--lnav", is_flag=True, help="Where mlog's format for lnav is: `lnav -i FILE`."
+)
 @dir_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(run: str, stream: str | None, dir_: str | None, as_json: bool) -> None:
+def command(
+    run: str, stream: str | None, lnav: bool, dir_: str | None, as_json: bool
+) -> None:
     """Print where RUN (default: latest) or its STREAM is.
 
     STREAM is metrics, logs or events: the file that the main process writes at last.
     """
+    if lnav:
+        facts = {"path": str(_LNAV)}
+        click.echo(orjson.dumps(facts) if as_json else str(_LNAV))
+        return
     folder = _find(run, stream, dir_)
     path = folder / _newest(folder, stream) if stream else folder
     if as_json:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import click
 import orjson
 
+from mlog.cli.completing import complete_metric
 from mlog.cli.lines import wants_colour
 from mlog.cli.options import RunCommand, dir_option, find, run_argument
 from mlog.cli.saving import save
@@ -77,7 +78,9 @@ def _picture(
 
 @click.command("plot", cls=RunCommand, epilog=_EXAMPLES)
 @run_argument
-@click.argument("metrics", metavar="[METRIC…]", nargs=-1)
+@click.argument(
+    "metrics", metavar="[METRIC…]", nargs=-1, shell_complete=complete_metric
+)
 @click.option(
     "--width",
     type=click.IntRange(LEAST_WIDTH, 10_000),

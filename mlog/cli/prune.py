@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from mlog.cli.completing import complete_experiment, complete_metric
 from mlog.cli.rm import (
     Kept,
     Options,
@@ -79,9 +80,19 @@ def _filter(
     metavar="N",
     help="Keep the best N of these in each experiment.",
 )
-@click.option("--metric", metavar="NAME", help="By its last value; also NAME.min, …")
+@click.option(
+    "--metric",
+    metavar="NAME",
+    shell_complete=complete_metric,
+    help="By its last value; also NAME.min, …",
+)
 @click.option("--maximize", is_flag=True, help="Greater is better. Default: less.")
-@click.option("--experiment", metavar="E", help="Only runs of this experiment.")
+@click.option(
+    "--experiment",
+    metavar="E",
+    shell_complete=complete_experiment,
+    help="Only runs of this experiment.",
+)
 @click.option(
     "--filter", "fits", callback=_filter, metavar="TEXT", help="Only runs that fit."
 )

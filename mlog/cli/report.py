@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import orjson
 
+from mlog.cli.completing import complete_run
 from mlog.cli.options import RunCommand, dir_option, find, typed
 from mlog.cli.saving import save
 from mlog.escaping import inline
@@ -24,7 +25,9 @@ Examples:
 
 
 @click.command("report", cls=RunCommand, epilog=_EXAMPLES)
-@click.argument("runs", metavar="[RUN…]", nargs=-1, callback=typed)
+@click.argument(
+    "runs", metavar="[RUN…]", nargs=-1, callback=typed, shell_complete=complete_run
+)
 @click.option(
     "-o",
     "--output",

@@ -23,6 +23,7 @@ from typing import Any
 import click
 import orjson
 
+from mlog.cli.completing import complete_run
 from mlog.cli.options import RunCommand, dir_option, find, root_of, typed
 from mlog.cli.table import Column, fitted, print_lines, table_lines, width_of
 from mlog.errors import MlogError, UnsafePathError
@@ -126,7 +127,14 @@ def removal_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command("rm", cls=RunCommand, epilog=_EXAMPLES)
-@click.argument("runs", metavar="RUN…", nargs=-1, required=True, callback=typed)
+@click.argument(
+    "runs",
+    metavar="RUN…",
+    nargs=-1,
+    required=True,
+    callback=typed,
+    shell_complete=complete_run,
+)
 @removal_options
 def command(
     runs: tuple[str, ...],

@@ -15,7 +15,9 @@ from types import FrameType
 from typing import Any
 
 import click
+import orjson
 
+from mlog.cli.completing import complete_experiment
 from mlog.cli.options import dir_option
 from mlog.errors import MlogError, say
 from mlog.launch.config import MAX_SECONDS, ScriptRunConfig
@@ -63,7 +65,12 @@ def _pairs(
     epilog=_EXAMPLES,
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )
-@click.option("--experiment", metavar="E", help="Experiment of the run.")
+@click.option(
+    "--experiment",
+    metavar="E",
+    shell_complete=complete_experiment,
+    help="Experiment of the run.",
+)
 @click.option("--name", metavar="N", help="Name of the run, for people.")
 @click.option("--tag", "tags", multiple=True, callback=_pairs, metavar="K=V")
 @click.option("--param", "params", multiple=True, callback=_pairs, metavar="K=V")
@@ -85,6 +92,7 @@ def _pairs(
     metavar="SECONDS",
     help="After which the script is ended. Default: 30 days.",
 )
+@click.option("--json", "as_json", is_flag=True, help="With --detach: print as JSON.")
 @dir_option
 @click.argument("line", nargs=-1, required=True, type=click.UNPROCESSED)
 def command(
@@ -97,6 +105,7 @@ def command(
     azureml: bool,
     memory: str | None,
     seconds: float,
+    as_json: bool,
     dir_: str | None,
     line: tuple[str, ...],
 ) -> None:
@@ -105,6 +114,8 @@ def command(
     LINE is script.py with its arguments. What it logs and prints lands in a run of its
     own. Ctrl-C ends the script, and the run as Canceled.
     """
+    if as_json and not detach:
+        raise click.UsageError("--json is for --detach: else the script prints")
     options: dict[str, Any] = {
         "experiment": experiment,
         "root": dir_,
@@ -119,7 +130,8 @@ def command(
         "max_run_duration_seconds": seconds,
     }
     if detach:
-        click.echo(_submit(line, means, options | {"forked": _nothing}).folder)
+        show = _show_json if as_json else click.echo
+        show(_submit(line, means, options | {"forked": _nothing}).folder)
         return
     with _interrupting(), lend() as lent:
         options |= {"attached": lent.attached, "forked": lent.forked}
@@ -128,6 +140,11 @@ def command(
         say(f"mlog: run {submitted.run_id[-6:]} → {submitted.folder}")
         told = _show(submitted.folder, lent)
     raise SystemExit(_exit_code(submitted.folder, told))
+
+
+def _show_json(folder: Path) -> None:
+    facts = {"run": folder.name, "experiment": folder.parent.name, "path": str(folder)}
+    click.echo(orjson.dumps(facts))
 
 
 def _nothing() -> None:

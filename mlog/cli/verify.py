@@ -11,6 +11,7 @@ from typing import Any
 import click
 import orjson
 
+from mlog.cli.completing import complete_run
 from mlog.cli.lines import wants_colour
 from mlog.cli.options import (
     RunCommand,
@@ -52,7 +53,9 @@ Examples:
 
 
 @click.command("verify", cls=RunCommand, epilog=_EXAMPLES)
-@click.argument("runs", metavar="[RUN…]", nargs=-1, callback=typed)
+@click.argument(
+    "runs", metavar="[RUN…]", nargs=-1, callback=typed, shell_complete=complete_run
+)
 @click.option("--all", "is_all", is_flag=True, help="All runs below the root.")
 @click.option("--deep", is_flag=True, help="Also compute the checksums of artifacts.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object per run.")
@@ -60,7 +63,7 @@ Examples:
 def command(
     runs: tuple[str, ...], is_all: bool, deep: bool, as_json: bool, dir_: str | None
 ) -> None:
-    """Check that all that was logged to RUN (default: latest) is there.
+    """Check that nothing logged to RUN (default: latest) is lost.
 
     Each process numbers its entries, so for each there is a verdict. "complete": all
     numbers up to its end are there. "lost": some are missing. "tail unproved": none

@@ -39,7 +39,7 @@ from mlog.reader.page_words import (
 from mlog.reader.series import History
 from mlog.reader.state import Artifact, RunState
 
-__all__ = ["page_html"]
+__all__ = ["content_of", "page_html"]
 
 _MAX_ROWS = 300  # metrics, params and tags
 _MAX_FILES = 60
@@ -346,7 +346,7 @@ def _images(state: RunState) -> Iterator[tuple[str, str]]:
             return
         if not artifact.media_type.startswith("image/") or artifact.size > left:
             continue
-        content = _content(state.folder, artifact)
+        content = content_of(state.folder, artifact)
         kind = _image_type(content)
         if content and kind and len(content) <= min(left, _MAX_IMAGE):
             left, number = left - len(content), number + 1
@@ -356,7 +356,7 @@ def _images(state: RunState) -> Iterator[tuple[str, str]]:
             )
 
 
-def _content(folder: Path, artifact: Artifact) -> bytes:
+def content_of(folder: Path, artifact: Artifact) -> bytes:
     """Return a small artifact; b"" when it cannot be read, or is no file of the run."""
     base = folder / "artifacts"
     path = base / artifact.path

@@ -27,6 +27,7 @@ from mlog.reader.page_words import (
 )
 from mlog.reader.report_curves import MOST_RUNS, overlay, swatch
 from mlog.reader.report_errors import ErrorLines
+from mlog.reader.report_files import files_html
 from mlog.reader.series import History
 
 __all__ = [
@@ -178,7 +179,8 @@ def run_part(page: Page, errors: str, max_curves: int, place: int, runs: int) ->
         place: Which one of the report's runs it is.
         runs: How many there are; those of several are folded.
     """
-    body = page_html(page, max_curves=max_curves) + errors + _environment(page)
+    body = page_html(page, max_curves=max_curves) + errors
+    body += files_html(page.state) + _environment(page)
     experiment, name = map(markup, heading(page.state))
     title = f"{experiment} / {name}"
     if runs == 1:

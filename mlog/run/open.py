@@ -13,7 +13,7 @@ from mlog.reader.state import RunState, read_state
 from mlog.run.api import Run
 from mlog.run.family import handle
 
-__all__ = ["RunList", "open_run", "runs"]
+__all__ = ["RunList", "open_run", "query", "runs"]
 
 R = TypeVar("R", bound=Run)
 
@@ -73,6 +73,30 @@ def runs(
             found.append(state)
     found.sort(key=lambda state: (state.created, state.run_id), reverse=True)
     return RunList(found)
+
+
+def query(sql: str, *, dir: str | os.PathLike[str] | None = None) -> Any:
+    """Ask all runs by SQL: their tables are runs, params, tags, metrics, logs, events.
+
+    The columns of each are what `mlog query` without SQL shows. Times are UTC. Nothing
+    can be changed by it. The files are read when the relation is, so that it can be
+    filtered, joined and aggregated first; `.df()`, `.pl()`, `.arrow()` and `.fetchall()`
+    give what it finds.
+
+    Args:
+        sql: A query of DuckDB's.
+        dir: Root of all runs; default as for `start_run`.
+
+    Returns:
+        A `duckdb.DuckDBPyRelation`.
+
+    Raises:
+        MlogError: The SQL is wrong, or no query.
+        ImportError: DuckDB is not installed: `pip install "mlog-runs[query]"`.
+    """
+    from mlog.reader import tables  # only here: few programs ask
+
+    return tables.query(sql, root=_root(dir))
 
 
 class RunList(Sequence[Run]):

@@ -1,5 +1,6 @@
 """Opening runs that are there, listing them, and ending abandoned ones."""
 
+import gc
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 import mlog
-from mlog.errors import MlogWarning, RunNotFoundError
+from mlog.errors import MlogError, MlogWarning, RunNotFoundError
 from tests.helpers import entries, run_python
 
 
@@ -199,3 +200,41 @@ def test_metrics_of_processes_that_joined_are_found(tmp_path: Path) -> None:
     (found,) = mlog.runs(filter="metric.test/loss > 0.7 and metric.loss = 0.5")
     assert found.id == run.id
     assert mlog.runs().rows()[0]["metric.test/loss"] == 0.75
+
+
+class TestQuery:
+    """All runs by SQL, as DuckDB's relations."""
+
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> Path:
+        for lr in (0.1, 0.2):
+            with mlog.start_run("e", dir=tmp_path / "r", params={"lr": lr}) as run:
+                for step in range(3):
+                    run.log("loss", lr * step, step=step)
+        return tmp_path / "r"
+
+    def test_a_relation_can_be_gone_on_with(self, root: Path) -> None:
+        """It lives on its own, and others can be made of it."""
+        found = mlog.query("select step, value from metrics", dir=root)
+        gc.collect()
+        assert found.columns == ["step", "value"]
+        totals = found.aggregate("step, sum(value) as total", "step").order("step")
+        assert [round(total, 6) for _, total in totals.fetchall()] == [0, 0.3, 0.6]
+
+    def test_frames(self, root: Path) -> None:
+        frame = mlog.query("select number from params order by number", dir=root).df()
+        assert frame["number"].tolist() == [0.1, 0.2]
+
+    def test_a_root_without_runs(self, tmp_path: Path) -> None:
+        assert mlog.query("from runs", dir=tmp_path / "none").fetchall() == []
+
+    @pytest.mark.parametrize("sql", ["selec", "drop table runs", "from nothing"])
+    def test_wrong_sql(self, root: Path, sql: str) -> None:
+        with pytest.raises(MlogError) as error:
+            mlog.query(sql, dir=root)
+        assert "\n" not in str(error.value)
+
+    def test_without_duckdb(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "duckdb", None)
+        with pytest.raises(ImportError, match=r'pip install "mlog-runs\[query\]"'):
+            mlog.query("from runs", dir=root)

@@ -1,0 +1,224 @@
+"""What holds for every command: options, exit codes, and one line for what is wrong.
+
+0: found or done; 1: not there, or it cannot be; 2: a wrong call. Whatever a user can
+cause ends without a traceback.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+import mlog as library
+from mlog.cli import cli
+from tests.cli.conftest import Mlog
+from tests.helpers import REPO
+
+COMMANDS = cli.list_commands(click.Context(cli))
+
+ON_A_RUN = {
+    "compare": ("{}", "other"),
+    "export": ("{}", "out", "--to", "csv"),
+    "path": ("{}",),
+    "plot": ("{}",),
+    "report": ("{}", "-o", "report.html"),
+    "rm": ("{}", "--dry-run"),
+    "show": ("{}",),
+    "tail": ("{}",),
+    "verify": ("{}",),
+}
+"""Commands that take the name of a run, with other words that they need."""
+
+ON_A_ROOT = {
+    **{
+        name: tuple(a.format("latest") for a in args) for name, args in ON_A_RUN.items()
+    },
+    "ls": (),
+    "query": ("select run_id from runs",),
+}
+NO_ROOT = frozenset(("init", "completion"))
+"""They have nothing to do with the runs of a root."""
+
+ODD = "ünï\n\x1b[31m red \"'$(touch pwned)"
+
+
+@pytest.fixture
+def cwd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "cwd"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def runs(cwd: Path) -> Path:
+    """A root with a run, and one whose names are odd wherever they can be."""
+    with library.start_run("mnist", run_id="run-one", name="baseline") as run:
+        run.log("loss", 0.5, step=0)
+        run.log("loss", 0.25, step=1)
+    with library.start_run(
+        ODD, run_id="run-two", name="other", params={ODD: ODD}
+    ) as odd:
+        odd.tag(ODD, ODD)
+        odd.log(ODD, 1.0, step=0)
+        odd.log("loss", 0.5, step=0)
+    return Path(os.environ["MLOG_DIR"])
+
+
+def one_line(text: str) -> bool:
+    return text.count("\n") == 1 and "Traceback" not in text
+
+
+class TestOptions:
+    @pytest.mark.parametrize("name", COMMANDS)
+    def test_all_have_json_and_dir(self, name: str) -> None:
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None
+        options = {option for param in command.params for option in param.opts}
+        assert "--json" in options
+        assert ("--dir" in options) is (name not in NO_ROOT)
+
+    @pytest.mark.parametrize("name", COMMANDS)
+    def test_all_say_what_each_option_does(self, mlog: Mlog, name: str) -> None:
+        """At 80 columns, without a line that is longer."""
+        shown = mlog(name, "--help")
+        assert max(map(len, shown.stdout.partition("Examples:")[0].splitlines())) <= 80
+
+    @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "run"])
+    def test_an_unknown_option_is_a_wrong_call(self, mlog: Mlog, name: str) -> None:
+        shown = mlog(name, "--no-such-option")
+        assert shown.exit_code == 2
+        assert shown.stdout == ""
+
+    def test_an_unknown_command(self, mlog: Mlog) -> None:
+        shown = mlog("lss")
+        assert shown.exit_code == 2
+        assert "No such command 'lss'" in shown.stderr
+
+
+class TestExitCodes:
+    @pytest.mark.parametrize("name", ON_A_ROOT)
+    def test_found(self, mlog: Mlog, runs: Path, name: str) -> None:
+        shown = mlog(name, *ON_A_ROOT[name])
+        assert shown.exit_code == 0, shown.stderr
+
+    @pytest.mark.parametrize("name", ON_A_RUN)
+    def test_unknown_run(self, mlog: Mlog, runs: Path, name: str) -> None:
+        """The closest names are offered."""
+        args = [arg.format("basline") for arg in ON_A_RUN[name]]
+        shown = mlog(name, *args)
+        assert (shown.exit_code, shown.stdout) == (1, "")
+        assert one_line(shown.stderr), shown.stderr
+        assert "did you mean baseline" in shown.stderr
+
+    @pytest.mark.parametrize("name", ON_A_RUN)
+    def test_ambiguous_beginning(self, mlog: Mlog, runs: Path, name: str) -> None:
+        args = [arg.format("run-") for arg in ON_A_RUN[name]]
+        shown = mlog(name, *args)
+        assert (shown.exit_code, shown.stdout) == (1, "")
+        assert one_line(shown.stderr)
+        assert "fits 2 runs" in shown.stderr
+        assert "mnist/run-one" in shown.stderr
+
+    @pytest.mark.parametrize("name", sorted(ON_A_ROOT.keys() - {"query"}))
+    def test_empty_root(self, mlog: Mlog, cwd: Path, name: str) -> None:
+        """It is said what to type next."""
+        shown = mlog(name, *ON_A_ROOT[name])
+        assert (shown.exit_code, shown.stdout) == (1, "")
+        assert one_line(shown.stderr)
+        assert "mlog.start_run()" in shown.stderr
+
+    def test_nothing_to_remove(self, mlog: Mlog, runs: Path) -> None:
+        shown = mlog("prune", "--older-than", "1d", "--dry-run")
+        assert (shown.exit_code, one_line(shown.stderr)) == (1, True)
+
+    @pytest.mark.parametrize("name", ON_A_RUN)
+    def test_odd_names_of_runs_do_nothing(
+        self, mlog: Mlog, runs: Path, cwd: Path, name: str
+    ) -> None:
+        shown = mlog(name, *(arg.format(ODD) for arg in ON_A_RUN[name]))
+        assert shown.exit_code == 1
+        assert one_line(shown.stderr)
+        assert "\x1b" not in shown.stderr
+        assert not (cwd / "pwned").exists()
+
+    @pytest.mark.parametrize(
+        ("sql", "code", "says"),
+        [
+            ("selec 1", 2, "syntax error"),
+            ("select nothing from runs", 2, "nothing"),
+            ("select * from no_such_view", 2, "no_such_view"),
+            ("", 2, ""),
+        ],
+    )
+    def test_wrong_sql_is_a_wrong_call(
+        self, mlog: Mlog, runs: Path, sql: str, code: int, says: str
+    ) -> None:
+        shown = mlog("query", sql)
+        assert shown.exit_code == code
+        assert says in shown.stderr
+        assert "Traceback" not in shown.stderr
+
+
+class TestOddContent:
+    @pytest.mark.parametrize("name", sorted(ON_A_ROOT))
+    def test_nothing_acts_on_the_terminal(
+        self, mlog: Mlog, runs: Path, name: str
+    ) -> None:
+        args = [arg.replace("latest", "run-two") for arg in ON_A_ROOT[name]]
+        shown = mlog(name, *args, "--dir", str(runs))
+        assert shown.exit_code == 0, shown.stderr
+        assert "\x1b" not in shown.stdout + shown.stderr
+
+    @pytest.mark.parametrize("name", sorted(ON_A_ROOT))
+    def test_json_is_json(self, mlog: Mlog, runs: Path, name: str) -> None:
+        args = [arg.replace("latest", "run-two") for arg in ON_A_ROOT[name]]
+        shown = mlog(name, *args, "--json")
+        assert shown.exit_code == 0, shown.stderr
+        for line in shown.stdout.splitlines():
+            assert isinstance(json.loads(line), dict | list)
+
+
+@pytest.fixture
+def as_nobody() -> Callable[..., Any]:
+    """Run the command as a user who may read nothing of root's."""
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        pytest.skip("only root can become somebody else")
+
+    def call(*args: str, env: dict[str, str]) -> Any:
+        code = (
+            f"import os, sys; sys.path.insert(0, {str(REPO)!r})\n"
+            "import mlog.cli, pkgutil, importlib\n"
+            "for m in pkgutil.walk_packages(mlog.__path__, 'mlog.'):\n"
+            "    if m.name.startswith(('mlog.cli', 'mlog.reader', 'mlog.run')):\n"
+            "        importlib.import_module(m.name)\n"
+            "os.setgid(65534); os.setuid(65534)\n"
+            f"sys.argv = ['mlog', *{args!r}]; mlog.cli.main()"
+        )
+        return subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, **env},
+            cwd="/",
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return call
+
+
+@pytest.mark.parametrize("name", ["ls", "show"])
+def test_permission_denied(
+    runs: Path, as_nobody: Callable[..., Any], name: str
+) -> None:
+    """Runs are private: somebody else is told so, in one line."""
+    done = as_nobody(name, env={"MLOG_DIR": str(runs)})
+    assert (done.returncode, done.stdout) == (1, "")
+    assert one_line(done.stderr), done.stderr
