@@ -1,5 +1,6 @@
 """A real HTTP server that does what it is told, good and bad; runs to be sent."""
 
+import fcntl
 import socket
 import threading
 import zlib
@@ -61,7 +62,7 @@ def reply(
 
 def hang_up(request: Request, connection: socket.socket) -> None:
     """Take the request and answer nothing: the reply is lost."""
-    connection.close()
+    connection.shutdown(socket.SHUT_RDWR)
 
 
 def raw(*pieces: bytes) -> Answer:
@@ -71,9 +72,9 @@ def raw(*pieces: bytes) -> Answer:
         try:
             for piece in pieces:
                 connection.sendall(piece)
+            connection.shutdown(socket.SHUT_RDWR)
         except OSError:  # the client has had enough
             pass
-        connection.close()
 
     return answer
 
@@ -87,6 +88,7 @@ class Server:
         taken: Those that were answered with success, or whose reply was lost.
         script: What to do with the next requests; then `usual`.
         usual: What to do otherwise.
+        poison: Lines for which a request is answered by 400.
     """
 
     listener: socket.socket
@@ -94,6 +96,7 @@ class Server:
     taken: list[Request] = field(default_factory=list)
     script: list[Answer] = field(default_factory=list)
     usual: Answer = field(default_factory=lambda: reply(200))
+    poison: set[bytes] = field(default_factory=set)
 
     @property
     def port(self) -> int:
@@ -127,6 +130,8 @@ class Server:
                     return
                 self.requests.append(request)
                 answer = self.script.pop(0) if self.script else self.usual
+                if self.poison and self.poison & set(request.lines):
+                    answer = reply(400, b"bad entry")
                 if answer is hang_up or answer is self.usual:
                     self.taken.append(request)
                 try:
@@ -163,8 +168,13 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def make_run(run_dir: Path) -> Callable[..., Path]:
-    """Write a run's folder by hand: an ended run with so many metrics and log lines."""
+def make_run(run_dir: Path) -> Iterator[Callable[..., Path]]:
+    """Write a run's folder by hand: so many metrics and log lines.
+
+    Of a run that has not ended the writer lives until the test's end: its lock is held;
+    unless it was killed.
+    """
+    locks = []
 
     def make(
         run_id: str = "r1",
@@ -172,6 +182,7 @@ def make_run(run_dir: Path) -> Callable[..., Path]:
         metrics: int = 10,
         logs: int = 10,
         ended: bool = True,
+        killed: bool = False,
         experiment: str = "exp",
     ) -> Path:
         folder = run_dir / experiment / run_id
@@ -189,6 +200,9 @@ def make_run(run_dir: Path) -> Callable[..., Path]:
             entry(next(seq), level="DEBUG" if n % 2 else "INFO", logger="t", msg=f"{n}")
             for n in range(logs)
         ]
+        if not ended and not killed:
+            locks.append(open(folder / ".lock", "wb"))
+            fcntl.flock(locks[-1], fcntl.LOCK_EX)
         if ended:
             events.append(
                 entry(next(seq), event="run.end", data={"status": "Completed"})
@@ -201,7 +215,9 @@ def make_run(run_dir: Path) -> Callable[..., Path]:
                 (folder / f"{name}.jsonl").write_bytes(b"".join(found))
         return folder
 
-    return make
+    yield make
+    for lock in locks:
+        lock.close()
 
 
 def entry(seq: int, **rest: Any) -> bytes:
