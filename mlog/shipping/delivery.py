@@ -434,7 +434,7 @@ class RunDelivery:
     def _end_letter(self, reason: str, *, file: str = "", count: int = 1) -> DeadLetter:
         """Return what is kept of something that a sink refused when a run had ended."""
         text = inline(reason)[:_MAX_ERROR]
-        ts = _rfc3339(self.world.wall())
+        ts = rfc3339(self.world.wall())
         return DeadLetter(reason=text, ts=ts, file=file, count=count)
 
     # --- the disk --------------------------------------------------------------------
