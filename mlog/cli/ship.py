@@ -22,11 +22,11 @@ from mlog.reader.find import iter_runs
 from mlog.reader.page_words import count_text, size_text, span
 from mlog.shipping.cursor import read_cursors
 from mlog.shipping.dead import retry_dead
-from mlog.shipping.delivery import World
 from mlog.shipping.shipper import Options, Shipper, host_name, open_delivery
 from mlog.shipping.sinks import open_sink
 from mlog.shipping.status import SinkStatus, read_status
 from mlog.shipping.target import Route, parse_route
+from mlog.shipping.world import World
 
 __all__ = ["command"]
 

@@ -13,21 +13,17 @@
 """
 
 import math
-import random
-import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Literal, TypeAlias
-
-import orjson
 
 from mlog.errors import MlogError
 from mlog.escaping import inline
 from mlog.folder import Folder
 from mlog.layout import SegmentName, parse_segment
 from mlog.reader.state import RunState, read_state
+from mlog.shipping.agenda import Agenda, Size, Todo, rfc3339
 from mlog.shipping.cursor import Cursor, DeadLetter, Place, TakenOverError
 from mlog.shipping.http import HttpError
 from mlog.shipping.retry import Backoff
@@ -39,10 +35,11 @@ from mlog.shipping.sink import (
     SendResult,
     Sink,
 )
-from mlog.shipping.source import Lines, Source, artifacts_in
+from mlog.shipping.source import Source
 from mlog.shipping.target import Route
+from mlog.shipping.world import World
 
-__all__ = ["RunDelivery", "Step", "World"]
+__all__ = ["RunDelivery", "Step"]
 
 _ORDER = ("events", "metrics", "logs")
 _FINAL = ("Completed", "Failed", "Canceled")
@@ -60,7 +57,7 @@ class _Settled:
     took: float
 
 
-_Todo: TypeAlias = "Batch | RunFile | _Settled"
+_Todo: TypeAlias = "Todo | _Settled"
 Step: TypeAlias = Literal["sent", "waits", "idle", "done", "taken"]
 """What came of one step.
 
@@ -70,43 +67,6 @@ Step: TypeAlias = Literal["sent", "waits", "idle", "done", "taken"]
 - `done`: the run has ended, and the sink was told of everything.
 - `taken`: somebody else ships the run.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """Clocks, chance, and where a test may stop a shipper.
-
-    Attributes:
-        wall: Seconds since the epoch.
-        monotonic: Seconds that only grow.
-        random: A number from 0 up to 1.
-        reach: Called with the name of each point at which a crash would matter.
-    """
-
-    wall: Callable[[], float] = time.time
-    monotonic: Callable[[], float] = time.monotonic
-    random: Callable[[], float] = random.random
-    reach: Callable[[str], None] = lambda point: None
-
-
-@dataclass(slots=True)
-class _Size:
-    """How much a batch holds at most: less after a refusal for size, then more."""
-
-    entries: int
-    most: int
-    ceiling: int
-
-    def grow(self, seconds: float) -> None:
-        """Learn from a delivery that took so long."""
-        if seconds < 1.0:
-            self.entries = min(self.entries * 2, self.ceiling)
-        elif seconds > 5.0:
-            self.entries = max(self.entries // 2, 1)
-
-    def shrink(self, count: int) -> None:
-        """Learn that so many were too many."""
-        self.entries = self.ceiling = max(count // 2, 1)
 
 
 @dataclass(slots=True)
@@ -128,7 +88,6 @@ class RunDelivery:
         unreachable: Whether the last failure was the server's, not this run's.
         final: Nothing more will be waited for: the trainer said that it ends.
         last: What came of the last step.
-        behind: Bytes that were not delivered, at the last look.
     """
 
     source: Source
@@ -145,22 +104,28 @@ class RunDelivery:
     unreachable: bool = False
     final: bool = False
     last: Step = "sent"
-    behind: int = 0
     _queue: deque[_Todo] = field(default_factory=deque)
     _suspects: list[Batch] = field(default_factory=list)
     _is_trusted: bool = False
-    _size: _Size = field(init=False)
-    _since: dict[str, float] = field(default_factory=dict)
+    _agenda: Agenda = field(init=False)
     _dirty: bool = False
     _saved: float = 0.0
-    _turn: int = 0
     _looked: float = -1e9
     _ended_with: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         """Begin with batches of a middle size."""
-        most = self.sink.traits.max_entries
-        self._size = _Size(min(1_000, most), most, most)
+        traits = self.sink.traits
+        size = Size(min(1_000, traits.max_entries), traits.max_entries)
+        self._agenda = Agenda(
+            self.source, traits, self.route, self.cursor, self.world, size, self.max_age
+        )
+        self._agenda.final = self.final
+
+    @property
+    def behind(self) -> int:
+        """Bytes that were not delivered, at the last look."""
+        return self._agenda.behind
 
     # --- one step --------------------------------------------------------------------
 
@@ -182,9 +147,11 @@ class RunDelivery:
         if self._dirty and not self._save():
             return "waits"
         if not self._queue:
-            with_folder = self.source.open()
-            if not self._fill(with_folder):
-                return self._settle_end(with_folder)
+            folder = self.source.open()
+            self._agenda.final = self.final
+            self._queue.extend(self._agenda.next(folder))
+            if not self._queue:
+                return self._settle_end(folder)
         todo = self._queue[0]
         if isinstance(todo, RunFile):
             return self._send_file(todo)
@@ -202,169 +169,6 @@ class RunDelivery:
                 pass
         self.place.release()
 
-    # --- what is next ----------------------------------------------------------------
-
-    def _fill(self, folder: Folder) -> bool:
-        """Put the next batch, and the files that go before it, into the queue."""
-        found = self.source.segments(folder)
-        for name, segment in self._missing(found):
-            if self._queue_gap(folder, name, segment):
-                return True
-        for name in self._by_turn(found):
-            segment, size = found[name]
-            if self._queue_next(folder, name, segment, size):
-                self._turn += 1
-                return True
-        return False
-
-    def _by_turn(self, found: dict[str, tuple[SegmentName, int]]) -> list[str]:
-        """Return the segments that have something new: events first, then in turn."""
-        behind = []
-        for name, (segment, size) in found.items():
-            position = self.cursor.at(name)
-            later = segment.next().filename in found
-            if size > position.offset:
-                behind.append((_ORDER.index(segment.stream), segment.number, name))
-            elif later and not position.whole:
-                position.whole = True
-        behind.sort()
-        self.behind = sum(
-            found[name][1] - self.cursor.at(name).offset for _, _, name in behind
-        )
-        events = [name for order, _, name in behind if order == 0]
-        others = [name for order, _, name in behind if order != 0]
-        first: dict[tuple[str, str], str] = {}  # of a stream, in order of its segments
-        for name in others:
-            segment = found[name][0]
-            first.setdefault((segment.stream, segment.writer), name)
-        names = list(first.values())
-        turn = self._turn % len(names) if names else 0
-        return events + names[turn:] + names[:turn]
-
-    def _queue_next(
-        self, folder: Folder, name: str, segment: SegmentName, size: int
-    ) -> bool:
-        """Queue what comes next of a segment; False where there is nothing now."""
-        traits, position = self.sink.traits, self.cursor.at(name)
-        if traits.segments == "growing":
-            return self._queue_segment(folder, name, size)
-        wanted = segment.stream in traits.streams & self.route.streams
-        looked_at = wanted or (segment.stream == "events" and traits.artifacts)
-        if not looked_at:
-            position.offset = self.source.whole_lines(folder, name, position.offset)
-            return False
-        if not self._is_due(name, size - position.offset):
-            return False
-        self._since.pop(name, None)
-        while (lines := self._read(folder, name, segment)) is not None:
-            self.cursor.stats.skipped += lines.skipped
-            if traits.artifacts and segment.stream == "events":
-                self._queue.extend(artifacts_in(self.source.path, lines.body))
-            body = lines.body if wanted else b""
-            if body or self._queue:
-                self._queue.append(self._batch(folder, segment, lines, body))
-                return True
-            position.offset = lines.end
-        return False
-
-    def _read(self, folder: Folder, name: str, segment: SegmentName) -> Lines | None:
-        """Read the lines of the next batch, as they were planned where they were."""
-        offset, plan = self.cursor.at(name).offset, self.cursor.plan
-        if plan is not None and plan[:2] == (name, offset):
-            lines = self.source.read_exactly(
-                folder, segment, offset, plan[2], self.route.level
-            )
-            if lines is not None:
-                return lines
-        return self.source.read(
-            folder,
-            segment,
-            offset,
-            max_entries=self._size.entries,
-            max_bytes=self.sink.traits.max_bytes,
-            level=self.route.level,
-        )
-
-    def _batch(
-        self, folder: Folder, segment: SegmentName, lines: Lines, body: bytes
-    ) -> Batch:
-        facts = self.source.facts(folder)
-        writer = self.source.writer(folder, segment.writer)
-        return Batch(facts, writer, segment, lines.start, lines.end, body, lines.starts)
-
-    def _is_due(self, name: str, waiting: int) -> bool:
-        """Whether a segment has enough for a batch, or waits for long enough."""
-        now = self.world.monotonic()
-        since = self._since.setdefault(name, now)
-        full = waiting >= self.sink.traits.max_bytes // 4
-        return full or self.final or now - since >= self.max_age
-
-    def _queue_segment(self, folder: Folder, name: str, size: int) -> bool:
-        """Queue a segment as a file, where it has grown by enough."""
-        traits, sent = self.sink.traits, self.cursor.at(name).offset
-        now = self.world.monotonic()
-        since = self._since.setdefault(name, now)
-        patience = self.max_age if traits.growth <= 1.0 else _LONG_WAIT
-        first = sent == 0 or size >= sent * max(traits.growth, 1.0) + 1
-        due = self.final or now - since >= patience
-        if not due and not (traits.growth > 1.0 and first):
-            return False
-        whole = self.source.whole_lines(folder, name, sent)
-        if whole <= sent:
-            return False
-        self._since.pop(name, None)
-        if traits.artifacts and name.startswith("events"):
-            files = self.source.artifacts_between(folder, name, sent, whole)
-            self._queue.extend(files)
-        path = self.source.path / name
-        self._queue.append(RunFile(name=name, path=path, size=whole, sent=sent))
-        return True
-
-    # --- gaps ------------------------------------------------------------------------
-
-    def _missing(
-        self, found: dict[str, tuple[SegmentName, int]]
-    ) -> Iterator[tuple[str, SegmentName]]:
-        """Yield the segments that are gone before they were delivered."""
-        if self.sink.traits.segments == "growing":
-            return
-        known = set(self.cursor.segments)
-        last: dict[tuple[str, str], int] = {}
-        for each, _ in found.values():
-            key = (each.stream, each.writer)
-            last[key] = max(last.get(key, 0), each.number)
-        for (stream, writer), number in last.items():
-            for n in range(number):
-                name = SegmentName(stream, writer, n).filename  # type: ignore[arg-type]
-                known.add(name)
-        for name in sorted(known - found.keys()):
-            position, segment = self.cursor.segments.get(name), parse_segment(name)
-            done = position is not None and (position.whole or position.gone)
-            if segment is not None and not done:
-                yield name, segment
-
-    def _queue_gap(self, folder: Folder, name: str, segment: SegmentName) -> bool:
-        """Queue an event that tells of a segment that is gone."""
-        streams = self.sink.traits.streams & self.route.streams
-        position = self.cursor.at(name)
-        if "events" not in streams or segment.stream not in streams:
-            position.gone = True
-            return False
-        data = {
-            "segment": name,
-            "offset": position.offset,
-            "after": position.seq,
-            "reason": "removed before it was sent",
-        }
-        ts = _rfc3339(self.world.wall())
-        entry = {"ts": ts, "seq": position.seq + 1, "event": "ship.gap", "data": data}
-        body = orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE)
-        facts = self.source.facts(folder)
-        writer = self.source.writer(folder, segment.writer)
-        at = position.offset
-        self._queue.append(Batch(facts, writer, segment, at, at, body, gap=True))
-        return True
-
     # --- sending ---------------------------------------------------------------------
 
     def _send(self, batch: Batch) -> Step:
@@ -381,7 +185,7 @@ class RunDelivery:
             return self._delivered(batch, result, took)
         if result.outcome in ("too_large", "refused"):
             if result.outcome == "too_large":
-                self._size.shrink(batch.count)
+                self._agenda.size.shrink(batch.count)
             if batch.count > 1:
                 self._queue.popleft()
                 self._queue.extendleft(reversed(batch.halves()))
@@ -399,7 +203,7 @@ class RunDelivery:
         if often and batch.count > 1 and not self.sink.traits.needs_plan:
             self._queue.popleft()
             self._queue.extendleft(reversed(batch.halves()))
-            self._size.entries = max(batch.count // 2, 1)
+            self._agenda.size.entries = max(batch.count // 2, 1)
 
     def _delivered(self, batch: Batch, result: SendResult, took: float) -> Step:
         if self._suspects:
@@ -415,8 +219,8 @@ class RunDelivery:
         stats.entries += max(batch.count - lost, 0)
         stats.bytes += len(batch.body)
         stats.rate = _smooth(stats.rate, batch.count / took if took > 0 else 0.0)
-        if batch.count >= self._size.entries or took > 5.0:
-            self._size.grow(took)
+        if batch.count >= self._agenda.size.entries or took > 5.0:
+            self._agenda.size.grow(took)
         return self._after_settled()
 
     def _pass(self, batch: Batch) -> None:
@@ -535,7 +339,7 @@ class RunDelivery:
         return self._after_settled()
 
     def _lost_file(self, file: RunFile, reason: str) -> Step:
-        ts = _rfc3339(self.world.wall())
+        ts = rfc3339(self.world.wall())
         try:
             self._bury([DeadLetter(reason=inline(reason), ts=ts, file=file.name)])
         except OSError as exc:
@@ -630,7 +434,7 @@ class RunDelivery:
     def _end_letter(self, reason: str, *, file: str = "", count: int = 1) -> DeadLetter:
         """Return what is kept of something that a sink refused when a run had ended."""
         text = inline(reason)[:_MAX_ERROR]
-        ts = _rfc3339(self.world.wall())
+        ts = rfc3339(self.world.wall())
         return DeadLetter(reason=text, ts=ts, file=file, count=count)
 
     # --- the disk --------------------------------------------------------------------
@@ -677,7 +481,7 @@ class RunDelivery:
     def _letter(self, batch: Batch, reason: str) -> DeadLetter:
         return DeadLetter(
             reason=inline(reason)[:_MAX_ERROR],
-            ts=_rfc3339(self.world.wall()),
+            ts=rfc3339(self.world.wall()),
             segment=batch.segment.filename,
             offset=batch.place_of(0),
             entry=batch.lines[0],
@@ -689,7 +493,7 @@ class RunDelivery:
             return self._letter(batch.part(index, index + 1), rejected.reason)
         return DeadLetter(
             reason=inline(rejected.reason)[:_MAX_ERROR],
-            ts=_rfc3339(self.world.wall()),
+            ts=rfc3339(self.world.wall()),
             segment=batch.segment.filename,
             offset=batch.start,
             count=rejected.count,
@@ -707,8 +511,3 @@ def _end_of(state: RunState) -> RunEnd | None:
 
 def _smooth(old: float, new: float) -> float:
     return new if old <= 0 else 0.8 * old + 0.2 * new
-
-
-def _rfc3339(seconds: float) -> str:
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

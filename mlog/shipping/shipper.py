@@ -21,11 +21,12 @@ from mlog.shipping.cursor import (
     open_place,
     read_cursors,
 )
-from mlog.shipping.delivery import RunDelivery, World
+from mlog.shipping.delivery import RunDelivery
 from mlog.shipping.retry import Backoff
 from mlog.shipping.sink import Sink
 from mlog.shipping.source import Source
 from mlog.shipping.target import Route
+from mlog.shipping.world import World
 
 __all__ = ["BusyError", "Options", "Shipper", "host_name", "open_delivery"]
 

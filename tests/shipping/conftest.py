@@ -88,6 +88,7 @@ class Server:
         taken: Those that were answered with success, or whose reply was lost.
         script: What to do with the next requests; then `usual`.
         usual: What to do otherwise.
+        poison: Lines for which a request is answered by 400.
     """
 
     listener: socket.socket
@@ -95,6 +96,7 @@ class Server:
     taken: list[Request] = field(default_factory=list)
     script: list[Answer] = field(default_factory=list)
     usual: Answer = field(default_factory=lambda: reply(200))
+    poison: set[bytes] = field(default_factory=set)
 
     @property
     def port(self) -> int:
@@ -128,6 +130,8 @@ class Server:
                     return
                 self.requests.append(request)
                 answer = self.script.pop(0) if self.script else self.usual
+                if self.poison and self.poison & set(request.lines):
+                    answer = reply(400, b"bad entry")
                 if answer is hang_up or answer is self.usual:
                     self.taken.append(request)
                 try:

@@ -24,7 +24,7 @@ _START = 120.0
 MLFLOW = os.environ.get("MLOG_TEST_MLFLOW") or shutil.which("mlflow")
 CHDB = os.environ.get("MLOG_TEST_CHDB")
 _SHIM = Path(__file__).parent / "sinks" / "chdb_shim.py"
-_QUIET = {
+QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -56,7 +56,7 @@ def mlflow_server(
         process = subprocess.Popen(
             command,
             cwd=folder,
-            env={**os.environ, **_QUIET, **(env or {})},
+            env={**os.environ, **QUIET, **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from mlog.shipping.check import MemorySink
 from mlog.shipping.cursor import DeadLetter
-from mlog.shipping.delivery import RunDelivery, Step, World
+from mlog.shipping.delivery import RunDelivery, Step
 from mlog.shipping.http import HttpError
 from mlog.shipping.retry import Backoff
 from mlog.shipping.shipper import Options, open_delivery
 from mlog.shipping.sink import Batch, Rejected, SendResult, Traits
 from mlog.shipping.target import parse_route
+from mlog.shipping.world import World
 from tests.helpers import FakeClock
 from tests.shipping.conftest import all_lines, entry
 

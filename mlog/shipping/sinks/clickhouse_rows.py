@@ -58,7 +58,8 @@ _COLUMNS = {
     exc_type LowCardinality(String),
     exc_msg String,
     exc_traceback String,
-    stack String""",
+    stack String,
+    cut UInt64""",
     EVENTS: """
     event LowCardinality(String),
     data String""",
@@ -156,6 +157,7 @@ def _line(stream: str, entry: Mapping[str, Any]) -> dict[str, Any]:
         "logger": entry.get("logger", ""),
         "step": entry.get("step"),
         "line": entry.get("line", 0),
+        "cut": entry.get("cut", 0),
         **{key: entry.get(key, "") for key in _TEXTS},
         **{key: _json(entry[key]) for key in ("value", "extra") if key in entry},
         "exc_type": trouble.get("type", ""),

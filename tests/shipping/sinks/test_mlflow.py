@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,8 +22,8 @@ from mlog.shipping.sinks.mlflow_artifacts import artifact_name
 from mlog.shipping.sinks.mlflow_names import key_of, long_tag, name_of
 from mlog.shipping.sinks.mlflow_runs import RemoteRuns
 from mlog.shipping.target import parse_route
-from tests.helpers import entries
-from tests.shipping.servers import MLFLOW, mlflow_server
+from tests.helpers import REPO, entries, run_python
+from tests.shipping.servers import MLFLOW, QUIET, mlflow_server
 from tests.shipping.sinks.helpers import batches_of, facts_of, ship
 
 OpenSink = Callable[..., Sink]
@@ -604,6 +605,26 @@ def test_a_server_with_logins(
         server = Server(url, auth=("admin", "long-password-1"))
         assert server.history(small_run, "loss") == points_in(small_run)["loss"]
         server.close()
+
+
+@pytest.mark.slow
+def test_the_example_sends_two_runs(tmp_path: Path) -> None:
+    """One while it goes on, one that was recorded without a server."""
+    if MLFLOW is None:
+        pytest.skip("no MLflow: MLOG_TEST_MLFLOW names none, and PATH has none")
+    path = f"{Path(MLFLOW).parent}{os.pathsep}{os.environ['PATH']}"
+    done = run_python(
+        REPO / "examples" / "ship_to_mlflow.py",
+        env={"PATH": path, **QUIET},
+        cwd=tmp_path,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    *_, first, second = done.stdout.splitlines()
+    assert {first, second} == {
+        "  rate 0.1: FINISHED, 200 points of loss",
+        "  rate 0.2: FINISHED, 200 points of loss",
+    }
 
 
 @pytest.mark.parametrize(
