@@ -20,6 +20,7 @@ from mlog.errors import MlogError
 from mlog.escaping import inline
 from mlog.reader.find import iter_runs
 from mlog.reader.page_words import count_text, size_text, span
+from mlog.run.remote import wants
 from mlog.shipping.cursor import read_cursors
 from mlog.shipping.dead import retry_dead
 from mlog.shipping.shipper import Options, Shipper, host_name, open_delivery
@@ -352,7 +353,9 @@ def _ship_handed() -> None:
     def chosen() -> Iterable[Path]:
         yield path
         for run in iter_runs(path.parent.parent):  # what earlier runs have left
-            if run != path and any(not c.finished for c in read_cursors(run, name)):
+            cursors = read_cursors(run, name)
+            is_left = any(not cursor.finished for cursor in cursors)
+            if run != path and (is_left or (not cursors and wants(run, given["url"]))):
                 yield run
 
     ended = threading.Event()
