@@ -309,7 +309,7 @@ def _ship_handed() -> None:
     One JSON line: `url`, `run`, `level`. The end of the input says that the run's
     process has ended its run, or has died.
     """
-    given = orjson.loads(sys.stdin.buffer.readline())
+    given = orjson.loads(_first_line(0))
     path = Path(given["run"])
     route = parse_route(given["url"], env=os.environ, level=given.get("level"))
     options = Options(
@@ -331,7 +331,7 @@ def _ship_handed() -> None:
         return stop.now.is_set() or _is_hopeless(shipper)
 
     def listen() -> None:
-        while sys.stdin.buffer.readline().strip():
+        while os.read(0, 4096):  # sys.stdin has a lock that a daemon must not hold
             pass
         end()
 
@@ -367,6 +367,14 @@ def _ship_handed() -> None:
         shipper.ship(chosen)
     finally:
         shipper.sink.close()
+
+
+def _first_line(fd: int) -> bytes:
+    """Read up to a newline; what follows stays unread only if it comes later."""
+    line = b""
+    while not line.endswith(b"\n") and (more := os.read(fd, 65536)):
+        line += more
+    return line
 
 
 def _is_hopeless(shipper: Shipper) -> bool:
