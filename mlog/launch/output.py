@@ -9,18 +9,16 @@ are to the command that shows them at a terminal, if there is one.
 import collections
 import hashlib
 import os
-import time
 from collections.abc import Iterable
 from typing import Any
 
-from mlog.entry import stamp
 from mlog.errors import warn_once
 from mlog.folder import OpenFile
 from mlog.launch.cleaning import Cleaner
-from mlog.launch.lines import Lines, Piece
 from mlog.launch.relay import Relay
 from mlog.run.launched import NOTES, STD_LOG
-from mlog.run.printed import write_lines
+from mlog.run.lines import Lines, Piece
+from mlog.run.printed import write_line, write_lines
 from mlog.run.recorder import Recorder
 
 __all__ = ["Output"]
@@ -82,7 +80,7 @@ class Output:
         """Say something about the script, among what it prints."""
         ending = "\r\n" if "stderr" in self._terminals else "\n"
         self.relay.take("stderr", f"mlog: {text}{ending}".encode())
-        self._write(NOTES, "WARNING", text, {})
+        write_line(self._recorder.writer, NOTES, "WARNING", text, {})
 
     def finish(self) -> dict[str, Any]:
         """Close the raw file, and return what `run.artifact` says of it."""
@@ -108,7 +106,7 @@ class Output:
             line = cleaner.clean(piece.line) if is_last_state else clean.rstrip(b"\r\n")
             text = line.decode("utf-8", "replace")
             self.last.append(text[:_MAX_LAST])
-            self._write(stream, "INFO", text, extra)
+            write_line(self._recorder.writer, stream, "INFO", text, extra)
 
     def _put_block(self, stream: str, clean: bytes) -> None:
         r"""Write whole lines; the last may have lost its `\n` with a secret."""
@@ -120,26 +118,6 @@ class Output:
         self.last.extend(line[:_MAX_LAST] for line in lines[-_LAST:])
         if lines:
             write_lines(self._recorder.writer, stream, lines)
-
-    def _write(self, logger: str, level: str, text: str, extra: dict[str, Any]) -> None:
-        writer = self._recorder.writer
-        if writer.scarce and level == "INFO":
-            writer.lose("little disk space is left", None)
-            return
-        entry: dict[str, Any] = {
-            "ts": stamp(time.time_ns() // 1_000),
-            "seq": 0,
-            "level": level,
-            "logger": logger,
-        }
-        if text:
-            entry["msg"] = text
-        if extra:
-            entry["extra"] = extra
-        try:
-            writer.write("logs", entry)
-        except OSError as exc:  # the writer had to begin anew, and could not
-            writer.lose(exc.strerror or str(exc), None)
 
     def _append(self, data: bytes) -> None:
         """Append to the raw file; once the disk refuses, no more is kept of it."""

@@ -32,6 +32,7 @@ from mlog.layout import (
 from mlog.redaction import Redactor, make_redactor
 from mlog.run.cells import close_rerun
 from mlog.run.collect import folders_of
+from mlog.run.console import Console, kinds_of
 from mlog.run.core import RunCore, open_runs, runs_here, state_of
 from mlog.run.identity import Identity, identify, this_process
 from mlog.run.keeper import keeper
@@ -92,6 +93,7 @@ def begin(
     strict: bool = False,
     remote: RemoteSpec = None,
     system: bool | float = False,
+    capture: bool | str | Iterable[str] | None = None,
     flush_timeout: float | None = None,
     nested: bool = True,
     activate: bool = True,
@@ -117,6 +119,7 @@ def begin(
     folders = folders_of(outputs)
     outer = _outer() if nested else None
     every = interval_of(system)
+    kinds = kinds_of(capture)
     urls = chosen_urls(remote, _remotes_of(outer), os.environ)
     timeout = _seconds("flush_timeout", flush_timeout)
     ensure_installed()
@@ -179,6 +182,10 @@ def begin(
         if every is not None:
             find = partial(sensors, str(run.path))
             run.accompany(SystemWatch(run._measured, every, find))
+    if kinds:
+        console = Console(recorder, kinds)
+        run.accompany(console)
+        console.begin()
     _started[str(run.path)] = inherited.get("MLOG_RUN")
     if activate:
         run.enter_env()

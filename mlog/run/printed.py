@@ -1,18 +1,52 @@
-"""Many lines that came at once, as an entry each, for the price of a few.
+"""What was printed, as entries: one line, or many that came at once.
 
-The entries are as `Writer.write` would make them, one by one and with numbers of their
-own; only the work is shared: one encoding, one `os.write` of whole lines.
+Many are an entry each for the price of a few: they are as `Writer.write` would make
+them, with numbers of their own; only the work is shared: one encoding, one `os.write`
+of whole lines.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import orjson
 
 from mlog.entry import stamp
 from mlog.run.writer import Writer
 
-__all__ = ["write_lines"]
+__all__ = ["write_line", "write_lines"]
+
+_SCARCE = "little disk space is left"
+
+
+def write_line(
+    writer: Writer, logger: str, level: str, text: str, extra: Mapping[str, Any]
+) -> None:
+    """Append one line that came just now. Never raises.
+
+    Args:
+        writer: Where to.
+        logger, level: Names.
+        text: The message.
+        extra: Further fields of the entry.
+    """
+    if writer.scarce and level == "INFO":
+        writer.lose(_SCARCE, None)
+        return
+    entry: dict[str, Any] = {
+        "ts": stamp(time.time_ns() // 1_000),
+        "seq": 0,
+        "level": level,
+        "logger": logger,
+    }
+    if text:
+        entry["msg"] = text
+    if extra:
+        entry["extra"] = dict(extra)
+    try:
+        writer.write("logs", entry)
+    except OSError as exc:  # the writer had to begin anew, and could not
+        writer.lose(exc.strerror or str(exc), None)
 
 
 def write_lines(writer: Writer, logger: str, texts: Sequence[str]) -> None:
@@ -26,7 +60,7 @@ def write_lines(writer: Writer, logger: str, texts: Sequence[str]) -> None:
         texts: Their messages, each so short that its entry fits into a line.
     """
     if writer.scarce:
-        writer.lose("little disk space is left", None, count=len(texts))
+        writer.lose(_SCARCE, None, count=len(texts))
         return
     numbers: list[int] = []
     try:

@@ -45,6 +45,7 @@ def start_run(
     strict: bool = False,
     remote: RemoteSpec = None,
     system: bool | float = False,
+    capture: bool | str | Iterable[str] | None = None,
     flush_timeout: float | None = None,
 ) -> Run:
     """Start a run, and make it the active one of the calling context.
@@ -84,6 +85,9 @@ def start_run(
         segment_bytes: Size of a logs file after which the next one begins.
         max_log_bytes: Size of all logs files, over which the oldest goes.
         strict: Raise what would be warned about or counted; for tests.
+        capture: What else of the program becomes entries: "stdout", "stderr",
+            "warnings", "exceptions", as one text or a list; True: all of them. The
+            console shows them as before.
         system: Whether the load of processors, memory, disks, network, GPUs and of this
             process is recorded as `system/…` metrics, every 15 s or so many seconds;
             needs `mlog-runs[system]`.
@@ -124,6 +128,7 @@ def start_run(
         strict=strict,
         remote=remote,
         system=system,
+        capture=capture,
         flush_timeout=flush_timeout,
     )
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlog.launch.lines import Lines, Piece
+from mlog.run.lines import Lines, Piece
 
 
 def cut(*chunks: bytes, limit: int = 65_536) -> list[Piece]:
