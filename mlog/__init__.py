@@ -25,6 +25,7 @@ from mlog.logger import MetricLogger
 from mlog.tap import getLogger, install, uninstall
 
 if TYPE_CHECKING:
+    from mlog.alerting.handler import AlertHandler
     from mlog.config import ConsoleHandler, basicConfig
     from mlog.filters import MetricFilter, RankFilter, SpanFilter
     from mlog.formatters import ConsoleFormatter, EntryFormatter
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ActivityFailedError",
+    "AlertHandler",
     "ArtifactNotFoundError",
     "ConsoleFormatter",
     "ConsoleHandler",
@@ -77,6 +79,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _LAZY = {
+    "AlertHandler": "alerting.handler",
     "ConsoleFormatter": "formatters",
     "ConsoleHandler": "config",
     "EntryFormatter": "formatters",

@@ -37,6 +37,7 @@ adapters
 pixels
 accelerate flaml keras lightgbm lightning optuna sklearn tensorboard transformers xgboost
 shipping
+alerting
 testing
 launch
 ui

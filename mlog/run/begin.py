@@ -5,10 +5,11 @@
 """
 
 import errno
+import logging
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -94,6 +95,7 @@ def begin(
     remote: RemoteSpec = None,
     system: bool | float = False,
     capture: bool | str | Iterable[str] | None = None,
+    alerts: Iterable[Any] = (),
     flush_timeout: float | None = None,
     nested: bool = True,
     activate: bool = True,
@@ -115,7 +117,8 @@ def begin(
         _count("max_log_bytes", max_log_bytes, 1),
     )
     ring = _count("flight_recorder", flight_recorder)
-    filters = _filters(filters)
+    watching = list(alerts)
+    filters = [*_filters(filters), *map(_hearing, watching)]
     folders = folders_of(outputs)
     outer = _outer() if nested else None
     every = interval_of(system)
@@ -182,6 +185,9 @@ def begin(
         if every is not None:
             find = partial(sensors, str(run.path))
             run.accompany(SystemWatch(run._measured, every, find))
+    for alert in watching:
+        alert.attend(run)
+        run.accompany(alert)
     if kinds:
         console = Console(recorder, kinds)
         run.accompany(console)
@@ -336,6 +342,23 @@ def _filters(filters: Iterable[Any]) -> list[Any]:
                 f"filters must be logging.Filter objects or functions, got {each!r}"
             )
     return ready
+
+
+def _hearing(alert: Any) -> Callable[[logging.LogRecord], bool]:
+    """Return a filter that has an alert look at each record, and lets all pass.
+
+    Raises:
+        TypeError: It is no `AlertHandler` or something like it.
+    """
+    if not all(callable(getattr(alert, name, None)) for name in ("handle", "attend")):
+        raise TypeError(f"alerts must be mlog.AlertHandler objects, got {alert!r}")
+
+    def hear(record: logging.LogRecord) -> bool:
+        if record.levelno >= alert.level:
+            alert.handle(record)
+        return True
+
+    return hear
 
 
 def _check_texts(**given: object) -> None:

@@ -46,6 +46,7 @@ def start_run(
     remote: RemoteSpec = None,
     system: bool | float = False,
     capture: bool | str | Iterable[str] | None = None,
+    alerts: Iterable[Any] = (),
     flush_timeout: float | None = None,
 ) -> Run:
     """Start a run, and make it the active one of the calling context.
@@ -85,6 +86,7 @@ def start_run(
         segment_bytes: Size of a logs file after which the next one begins.
         max_log_bytes: Size of all logs files, over which the oldest goes.
         strict: Raise what would be warned about or counted; for tests.
+        alerts: `AlertHandler`s, which look at all that the run records.
         capture: What else of the program becomes entries: "stdout", "stderr",
             "warnings", "exceptions", as one text or a list; True: all of them. The
             console shows them as before.
@@ -129,6 +131,7 @@ def start_run(
         remote=remote,
         system=system,
         capture=capture,
+        alerts=alerts,
         flush_timeout=flush_timeout,
     )
 

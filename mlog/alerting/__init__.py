@@ -1,0 +1,1 @@
+"""Alerts: rules over what a run records, and what is done where one holds."""
