@@ -31,7 +31,7 @@ def post(url: str, body: bytes, headers: dict[str, str]) -> None:
     client = HttpClient(Target("webhook", base, env=os.environ), deadline=_DEADLINE)
     try:
         reply = client.request(
-            "POST", parts.path + query, content=body, headers=headers
+            "POST", parts.path, query=query, content=body, headers=headers
         )
     finally:
         client.close()
