@@ -26,6 +26,13 @@ def absent_imports(script: Path) -> list[str]:
     return sorted(name for name in tops - beside if find_spec(name) is None)
 
 
+def parts_of(script: Path) -> list[Path]:
+    """Return a script with those of the folder that it submits."""
+    text = script.read_text("utf-8")
+    submitted = script.parent.glob("*/*.py")
+    return [script, *(p for p in submitted if f'"{p.parent.name}"' in text)]
+
+
 def test_there_are_examples() -> None:
     """The README's main command runs this one."""
     assert "train.py" in [path.name for path in EXAMPLES]
@@ -34,7 +41,7 @@ def test_there_are_examples() -> None:
 @pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.name)
 def test_example(script: Path, tmp_path: Path, run_dir: Path) -> None:
     """An example needs no argument, account, server or GPU."""
-    if absent := absent_imports(script):
+    if absent := [name for path in parts_of(script) for name in absent_imports(path)]:
         pytest.skip(f"{script.name} needs {', '.join(absent)}")
     shutil.copytree(script.parent, tmp_path / "examples")
     done = run_python(
@@ -51,3 +58,18 @@ def test_example(script: Path, tmp_path: Path, run_dir: Path) -> None:
     for run in runs:
         assert entries(run)
         assert lost(run) == {}
+
+
+def test_the_better_of_two_submitted_runs_is_registered(
+    tmp_path: Path, run_dir: Path
+) -> None:
+    """By the script that submits them, as a notebook would."""
+    script = REPO / "examples" / "submit.py"
+    if absent := [name for path in parts_of(script) for name in absent_imports(path)]:
+        pytest.skip(f"{script.name} needs {', '.join(absent)}")
+    done = run_python(script, cwd=tmp_path, timeout=240, warnings="default")
+    assert done.returncode == 0, done.stderr
+    assert "Streaming user_logs/std_log.txt\n" in done.stdout
+    assert "alpha 100: mse 3082.6\n" in done.stdout
+    assert "registered ridge:1 of line, mse 3082.6\n" in done.stdout
+    assert (run_dir / ".models" / "ridge" / "1" / "files" / "model.pkl").is_file()
