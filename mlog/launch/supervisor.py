@@ -228,7 +228,6 @@ class _Supervisor:
         """Return the script's environment; `MLOG_RUN` is in it since the run began."""
         order = self._order
         env = {**os.environ, "MLOG_DIR": order.root}
-        env.setdefault("PYTHONUNBUFFERED", "1")  # lines come as they are printed
         env |= order.variables
         env["PYTHONPATH"] = _in_front(str(_INJECT), env.get("PYTHONPATH"))
         python = os.path.dirname(order.interpreter)
