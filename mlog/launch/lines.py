@@ -73,13 +73,28 @@ class Lines:
         yield from self._one_by_one(data)
 
     def _one_by_one(self, data: bytes) -> Iterator[Piece]:
-        start, looked = 0, max(0, len(self._held) - 1)
+        """Yield pieces by looking at each ending; states that are replaced in one."""
+        start = begin = 0
+        looked = max(0, len(self._held) - 1)
         data = self._held + data
         for match in _END.finditer(data, looked):
-            if match[0] == b"\r" and match.end() == len(data):
+            at, end = match.span()
+            if match[0] == b"\r" and end == len(data):
                 break  # half a \r\n perhaps
-            yield from self._close(data[start : match.start()], match[0])
-            start = match.end()
+            if at - start > self._limit:
+                if begin < start:
+                    yield Piece(data[begin:start])
+                yield from self._close(data[start:at], match[0])
+                begin = end
+            elif match[0] == b"\r":
+                if at > start:
+                    self._replace(data[start:at])
+            else:
+                yield self._line(data[start:at], data[begin:end])
+                begin = end
+            start = end
+        if begin < start:
+            yield Piece(data[begin:start])
         while len(data) - start > self._limit:
             end = self._cut(data, start)
             yield Piece(data[start:end], data[start:end], self._redraws, True)
