@@ -7,12 +7,13 @@ the output that goes away (`| head`) ends it.
 """
 
 import contextlib
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,9 +21,11 @@ from mlog.cli.options import dir_option
 from mlog.errors import MlogError, say
 from mlog.launch.config import MAX_SECONDS, ScriptRunConfig
 from mlog.launch.submit import Submitted, submit
-from mlog.launch.terminal import Lent, lend
 from mlog.reader.state import RunState, read_state
 from mlog.run.launched import note_typed, request_cancel
+
+if TYPE_CHECKING:
+    from mlog.launch.terminal import Lent
 
 __all__ = ["command"]
 
@@ -105,6 +108,10 @@ def command(
     LINE is script.py with its arguments. What it logs and prints lands in a run of its
     own. Ctrl-C ends the script, and the run as Canceled.
     """
+    if os.name != "posix":
+        raise MlogError("mlog run needs Linux or macOS; run the script without it")
+    from mlog.launch.terminal import lend  # not for Windows
+
     options: dict[str, Any] = {
         "experiment": experiment,
         "root": dir_,
@@ -192,7 +199,7 @@ def _on_signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[No
             signal.signal(number, former[number])
 
 
-def _show(folder: Path, lent: Lent) -> int:
+def _show(folder: Path, lent: "Lent") -> int:
     """Show what the script prints until all is over.
 
     Returns:

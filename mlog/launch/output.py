@@ -150,8 +150,16 @@ class Output:
             writer.lose(exc.strerror or str(exc), None)
 
     def _append(self, data: bytes) -> None:
-        """Append to the raw file; once the disk refuses, no more is kept of it."""
+        """Append to the raw file, up to the size that logs may have in all.
+
+        Once the disk refuses, no more is kept of it.
+        """
         if self._file is None:
+            return
+        most = self._recorder.writer.options.max_log_bytes
+        if self._size + len(data) > most:
+            self._file = None
+            self.note(f"{STD_LOG} ends here: it has {most >> 20} MiB; lines go on")
             return
         view = memoryview(data)
         try:

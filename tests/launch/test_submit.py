@@ -232,6 +232,19 @@ def test_a_source_folder_that_is_too_big_makes_the_run_fail(
     assert printed(folder) == []
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_source_folder_that_cannot_be_read_makes_the_run_fail(
+    finished: Finished, source: Path
+) -> None:
+    (source / "closed").mkdir(mode=0o000)
+    folder = finished("print('never')")
+    (source / "closed").chmod(0o700)
+    (end,) = events(folder, "run.end")
+    assert end["status"] == "Failed"
+    assert "Permission denied" in end["error"]["msg"]
+    assert "closed" in end["error"]["msg"]
+
+
 def test_a_command_may_be_anything(finished: Finished) -> None:
     folder = finished(config={"command": ["echo", "a b", 3]})
     assert printed(folder) == ["a b 3"]

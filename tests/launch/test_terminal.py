@@ -237,6 +237,18 @@ def _is_raw(master: int) -> bool:
     return not termios.tcgetattr(master)[3] & termios.ICANON
 
 
+def test_a_terminal_that_is_closed_cancels_the_run(at: At) -> None:
+    terminal = at("import time\nprint('ready')\ntime.sleep(60)")
+    terminal.until("ready")
+    folder = terminal.folder
+    os.close(terminal.master)
+    terminal.process.wait(DEADLINE)
+    state = read_state(folder)
+    assert state.status == "Canceled"
+    assert (state.error or {})["msg"] == "SIGHUP"
+    terminal.master = os.open(os.devnull, os.O_RDONLY)  # for the fixture
+
+
 def test_where_the_output_goes_elsewhere_it_is_no_terminal(
     at: At, tmp_path: Path
 ) -> None:
