@@ -212,7 +212,7 @@ def _show(folder: Path, lent: "Lent") -> int:
         """Ask for the same signal, and then for stronger ones."""
         name = signal.Signals(number).name
         names = [name, *(each for each in _STRONGER if each != name)]
-        request_cancel(folder, names[min(len(told), len(names) - 1)])
+        request_cancel(folder, by=names[min(len(told), len(names) - 1)])
         told.append(number)
 
     def interrupt() -> None:

@@ -59,9 +59,10 @@ class Output:
         self.relay = relay
         self._recorder = recorder
         streams = ("stdout", "stderr")
-        self._terminals = frozenset(terminals)
+        of_terminals = frozenset(terminals)
         self._lines = {
-            name: Lines(of_terminal=name in self._terminals) for name in streams
+            name: Lines(of_terminal=name in of_terminals, blocks=True)
+            for name in streams
         }
         self._cleaners = {name: Cleaner(recorder.redactor) for name in streams}
         self._file: OpenFile | None = folder.create(name)
@@ -79,8 +80,7 @@ class Output:
 
     def note(self, text: str) -> None:
         """Say something about the script, among what it prints."""
-        ending = "\r\n" if "stderr" in self._terminals else "\n"
-        self.relay.take("stderr", f"mlog: {text}{ending}".encode())
+        self.relay.say(f"mlog: {text}")
         self._write(NOTES, "WARNING", text, {})
 
     def finish(self) -> dict[str, Any]:

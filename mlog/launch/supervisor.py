@@ -59,7 +59,7 @@ def supervise(order: Order, tell: Callable[[Path], None]) -> None:
     """
     stopped = _Stopped()
     adopt_orphans()
-    relay = Relay(order.attached.relays if order.attached else {})
+    relay = Relay(order.attached)
     script, arguments = order.definition["script"], order.definition["arguments"]
     sys.argv = [script, *arguments] if script else list(order.line)  # for `run.start`
     run = start_run(
@@ -159,7 +159,7 @@ class _Supervisor:
 
     def execute(self, cwd: Path) -> None:
         """Run the script in a folder, and end the run as it ended."""
-        if self._asked() is not None:
+        if self._is_cancelled():
             self._run.end("Canceled", self._why("cancel"))
             return
         order = self._order
@@ -216,6 +216,9 @@ class _Supervisor:
             return f"ran longer than max_run_duration_seconds={self._order.seconds:g}"
         by = signal.SIGINT if reason == "typed" else self._stopped.by
         return by.name if by is not None else self._asking.why
+
+    def _is_cancelled(self) -> bool:
+        return self._asked() is not None
 
     def _asked(self) -> signal.Signals | None:
         """Return the signal by which somebody wants the script to be ended."""

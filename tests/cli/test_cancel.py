@@ -49,7 +49,7 @@ def launch(tmp_path: Path, run_dir: Path) -> Any:
     yield start
     for each in submitted:
         if is_alive(each.pid):
-            request_cancel(each.folder, "SIGKILL")
+            request_cancel(each.folder, by="SIGKILL")
         wait_until(partial(_is_gone, each.pid), f"end of {each}")
 
 
