@@ -10,6 +10,15 @@ import pytest
 
 from tests.helpers import REPO, entries, lost, run_python
 
+SHOWN = {
+    "submit.py": [
+        "Streaming user_logs/std_log.txt",
+        "alpha 100: mse 3082.6",
+        "registered ridge:1 of line, mse 3082.6",
+    ]
+}
+"""Lines that an example prints among others."""
+
 EXAMPLES = sorted((REPO / "examples").glob("*.py"))
 
 
@@ -26,6 +35,13 @@ def absent_imports(script: Path) -> list[str]:
     return sorted(name for name in tops - beside if find_spec(name) is None)
 
 
+def parts_of(script: Path) -> list[Path]:
+    """Return a script with those of the folder that it submits."""
+    text = script.read_text("utf-8")
+    submitted = script.parent.glob("*/*.py")
+    return [script, *(p for p in submitted if f'"{p.parent.name}"' in text)]
+
+
 def test_there_are_examples() -> None:
     """The README's main command runs this one."""
     assert "train.py" in [path.name for path in EXAMPLES]
@@ -34,7 +50,7 @@ def test_there_are_examples() -> None:
 @pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.name)
 def test_example(script: Path, tmp_path: Path, run_dir: Path) -> None:
     """An example needs no argument, account, server or GPU."""
-    if absent := absent_imports(script):
+    if absent := [name for path in parts_of(script) for name in absent_imports(path)]:
         pytest.skip(f"{script.name} needs {', '.join(absent)}")
     shutil.copytree(script.parent, tmp_path / "examples")
     done = run_python(
@@ -44,6 +60,7 @@ def test_example(script: Path, tmp_path: Path, run_dir: Path) -> None:
         warnings="default",  # those of foreign packages are not the example's
     )
     assert done.returncode == 0, done.stderr
+    assert set(SHOWN.get(script.name, [])) <= set(done.stdout.splitlines())
     assert "MlogWarning" not in done.stderr
     assert "mlog: warning" not in done.stderr
     runs = {path.parent for path in run_dir.rglob("events*.jsonl")}

@@ -14,7 +14,7 @@ from mlog.errors import MlogError
 from mlog.launch.processes import living_of_run
 from mlog.reader.state import RunState, read_state
 from mlog.run.identity import host_name
-from mlog.run.launched import definition, is_watched, request_cancel
+from mlog.run.launched import is_watched, launch_of, request_cancel
 from mlog.run.open import open_run
 from mlog.run.waiting import follow
 
@@ -57,7 +57,7 @@ def _check(state: RunState) -> RunState:
     """Refuse what cannot be ended from here, before anything is ended."""
     if state.status in _FINAL:
         raise MlogError(f"run {state.run_id} has ended already: {state.status}")
-    if not definition(state.folder) and (alive := _alive(state)):
+    if not launch_of(state.folder) and (alive := _alive(state)):
         raise MlogError(
             f"run {state.run_id} is no submitted script: it is written by {alive}; "
             "end that, and the run ends with it"
@@ -75,7 +75,7 @@ def _alive(state: RunState) -> str:
 
 def _cancel(state: RunState, *, kill: bool, wait: bool) -> dict[str, Any]:
     """End one run; return what to tell of it."""
-    if is_watched(state) and request_cancel(state.folder, _signal(kill)):
+    if is_watched(state) and request_cancel(state.folder, by=_signal(kill)):
         if not wait:
             return {"status": "CancelRequested"}
         return {"status": follow(state.folder).status}
@@ -91,7 +91,7 @@ def _signal(kill: bool) -> str:
 
 def _end_left(state: RunState, *, kill: bool) -> list[int]:
     """End the processes that nobody watches any more; return their ids."""
-    if not definition(state.folder) or not _ran_here(state):
+    if not launch_of(state.folder) or not _ran_here(state):
         return []
     ended: set[int] = set()
     until = time.monotonic() + (0.0 if kill else _GRACE)

@@ -7,12 +7,13 @@ the output that goes away (`| head`) ends it.
 """
 
 import contextlib
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import orjson
@@ -22,9 +23,11 @@ from mlog.cli.options import dir_option
 from mlog.errors import MlogError, say
 from mlog.launch.config import MAX_SECONDS, ScriptRunConfig
 from mlog.launch.submit import Submitted, submit
-from mlog.launch.terminal import Lent, lend
 from mlog.reader.state import RunState, read_state
 from mlog.run.launched import note_typed, request_cancel
+
+if TYPE_CHECKING:
+    from mlog.launch.terminal import Lent
 
 __all__ = ["command"]
 
@@ -116,6 +119,10 @@ def command(
     """
     if as_json and not detach:
         raise click.UsageError("--json is for --detach: else the script prints")
+    if os.name != "posix":
+        raise MlogError("mlog run needs Linux or macOS; run the script without it")
+    from mlog.launch.terminal import lend  # not for Windows
+
     options: dict[str, Any] = {
         "experiment": experiment,
         "root": dir_,
@@ -209,42 +216,37 @@ def _on_signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[No
             signal.signal(number, former[number])
 
 
-def _show(folder: Path, lent: Lent) -> int:
+def _show(folder: Path, lent: "Lent") -> int:
     """Show what the script prints until all is over.
 
     Returns:
-        The number of the last signal that came meanwhile; that of SIGINT if none did.
+        The number of the last signal that came meanwhile; that of SIGTERM if none did.
     """
-    told = [int(signal.SIGINT)]
+    told: list[int] = []
+    typed: list[float] = []
 
     def tell(number: int, frame: FrameType | None) -> None:
         """Ask for the same signal, and then for stronger ones."""
-        asked = len(told) - 1
         name = signal.Signals(number).name
-        names = [name, *(s for s in _STRONGER if s != name)]
+        names = [name, *(each for each in _STRONGER if each != name)]
+        request_cancel(folder, by=names[min(len(told), len(names) - 1)])
         told.append(number)
-        request_cancel(folder, names[min(asked, len(names) - 1)])
+
+    def interrupt() -> None:
+        """Note a Ctrl-C that the script has got itself; ask where it does not listen."""
+        note_typed(folder)
+        told.append(signal.SIGINT)
+        typed.append(time.monotonic())
+        if len(typed) >= _MANY and typed[-1] - typed[-_MANY] <= _QUICKLY:
+            request_cancel(folder)
 
     with _on_signals(tell):
         try:
-            lent.show(_typed(folder))
+            lent.show(interrupt)
         except OSError:
             request_cancel(folder)
             raise
-    return told[-1]
-
-
-def _typed(folder: Path) -> Callable[[], None]:
-    """Return what is to be done at a Ctrl-C that the script has got itself."""
-    times: list[float] = []
-
-    def typed() -> None:
-        note_typed(folder)
-        times.append(time.monotonic())
-        if len(times) >= _MANY and times[-1] - times[-_MANY] <= _QUICKLY:
-            request_cancel(folder)
-
-    return typed
+    return told[-1] if told else signal.SIGTERM
 
 
 def _exit_code(folder: Path, told: int) -> int:

@@ -44,6 +44,12 @@ class Cleaner:
         self._signs = SIGNS if own else ()
         self._is_in_key = False
 
+    def lets_through(self, raw: bytes) -> bool:
+        """Whether there is certainly no secret in bytes, which is cheap to say."""
+        if self._redactor is None:
+            return True
+        return bool(self._signs) and not self._is_in_key and not _has_any(raw.lower())
+
     def clean(self, raw: bytes) -> bytes:
         """Return bytes without secrets, and otherwise exactly as they are.
 
@@ -51,9 +57,7 @@ class Cleaner:
             raw: Whole lines, or a part of one.
         """
         redactor = self._redactor
-        if redactor is None:
-            return raw
-        if self._signs and not self._is_in_key and not _has_any(raw.lower(), SIGNS):
+        if redactor is None or self.lets_through(raw):
             return raw
         if not self._signs or self._is_in_key or b"-----BEGIN " in raw:
             return self._whole(raw, redactor)
@@ -84,7 +88,7 @@ class Cleaner:
 
 
 def _by_line(redactor: Redacts, block: bytes) -> bytes:
-    if not _has_any(block.lower(), SIGNS):
+    if not _has_any(block.lower()):
         return block
     lines = block.decode("utf-8", "surrogateescape").split("\n")
     text = "\n".join(map(redactor.text, lines))
@@ -106,13 +110,13 @@ def _blocks(raw: bytes) -> Iterator[bytes]:
         start = end
 
 
-def _has_any(small: bytes, words: tuple[bytes, ...]) -> bool:
-    """Whether bytes in small letters hold one of some words."""
+def _has_any(small: bytes) -> bool:
+    """Whether bytes in small letters hold one of `SIGNS`."""
     search = _c_search()
     if search is None or b"\0" in small:
-        found = [word for word in words if word in small]
+        found = [word for word in SIGNS if word in small]
     else:
-        found = [word for word in words if search(small, word)]
+        found = [word for word in SIGNS if search(small, word)]
     return bool(found) and _counts(small, found)
 
 

@@ -10,6 +10,7 @@ import collections
 import hashlib
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from mlog.errors import warn_once
@@ -56,9 +57,10 @@ class Output:
         self.relay = relay
         self._recorder = recorder
         streams = ("stdout", "stderr")
-        self._terminals = frozenset(terminals)
+        of_terminals = frozenset(terminals)
         self._lines = {
-            name: Lines(of_terminal=name in self._terminals) for name in streams
+            name: Lines(of_terminal=name in of_terminals, blocks=True)
+            for name in streams
         }
         self._cleaners = {name: Cleaner(recorder.redactor) for name in streams}
         self._file: OpenFile | None = folder.create(name)
@@ -68,18 +70,15 @@ class Output:
     def take(self, stream: str, data: bytes) -> None:
         """Take the next bytes of `stdout` or `stderr`."""
         self.relay.take(stream, data)
-        for piece in self._lines[stream].feed(data):
-            self._put(stream, piece)
+        self._put(stream, list(self._lines[stream].feed(data)))
 
     def end(self, stream: str) -> None:
         """Take note that a stream has ended."""
-        for piece in self._lines[stream].end():
-            self._put(stream, piece)
+        self._put(stream, list(self._lines[stream].end()))
 
     def note(self, text: str) -> None:
         """Say something about the script, among what it prints."""
-        ending = "\r\n" if "stderr" in self._terminals else "\n"
-        self.relay.take("stderr", f"mlog: {text}{ending}".encode())
+        self.relay.say(f"mlog: {text}")
         write_line(self._recorder.writer, NOTES, "WARNING", text, {})
 
     def finish(self) -> dict[str, Any]:
@@ -92,36 +91,53 @@ class Output:
             "media_type": "text/plain",
         }
 
-    def _put(self, stream: str, piece: Piece) -> None:
+    def _put(self, stream: str, pieces: list[Piece]) -> None:
+        """Keep pieces; those without secrets together, as they may be very many."""
         cleaner = self._cleaners[stream]
-        clean = cleaner.clean(piece.raw)
-        self._append(clean)
-        if piece.is_block:
-            self._put_block(stream, clean)
-        elif piece.line is not None:
-            extra: dict[str, Any] = {"redraws": piece.redraws} if piece.redraws else {}
-            if piece.continues:
-                extra["continues"] = True
-            is_last_state = not piece.raw.startswith(piece.line)
-            line = cleaner.clean(piece.line) if is_last_state else clean.rstrip(b"\r\n")
-            text = line.decode("utf-8", "replace")
-            self.last.append(text[:_MAX_LAST])
-            write_line(self._recorder.writer, stream, "INFO", text, extra)
+        raw = b"".join([piece.raw for piece in pieces])
+        if cleaner.lets_through(raw):
+            self._append(raw)
+            self._enter(stream, pieces)
+            return
+        for piece in pieces:
+            clean = cleaner.clean(piece.raw)
+            self._append(clean)
+            self._enter(stream, [_cleaned(piece, clean, cleaner)])
 
-    def _put_block(self, stream: str, clean: bytes) -> None:
-        r"""Write whole lines; the last may have lost its `\n` with a secret."""
-        if b"\r" in clean:
-            clean = clean.replace(b"\r\n", b"\n")
-        lines = clean.decode("utf-8", "replace").split("\n")
-        if not lines[-1]:
-            del lines[-1]
-        self.last.extend(line[:_MAX_LAST] for line in lines[-_LAST:])
+    def _enter(self, stream: str, pieces: list[Piece]) -> None:
+        """Make entries of what the lines of pieces hold."""
+        usual: list[str] = []
+        for piece in pieces:
+            if piece.is_block:
+                usual += _texts(piece.raw)
+            elif piece.line is not None:
+                text = piece.line.decode("utf-8", "replace")
+                extra = _extra(piece)
+                if not extra:
+                    usual.append(text)
+                    continue
+                self._write_usual(stream, usual)
+                usual = []
+                self.last.append(text[:_MAX_LAST])
+                write_line(self._recorder.writer, stream, "INFO", text, extra)
+        self._write_usual(stream, usual)
+
+    def _write_usual(self, stream: str, lines: list[str]) -> None:
         if lines:
+            self.last.extend(line[:_MAX_LAST] for line in lines[-_LAST:])
             write_lines(self._recorder.writer, stream, lines)
 
     def _append(self, data: bytes) -> None:
-        """Append to the raw file; once the disk refuses, no more is kept of it."""
+        """Append to the raw file, up to the size that logs may have in all.
+
+        Once the disk refuses, no more is kept of it.
+        """
         if self._file is None:
+            return
+        most = self._recorder.writer.options.max_log_bytes
+        if self._size + len(data) > most:
+            self._file = None
+            self.note(f"{STD_LOG} ends here: it has {most >> 20} MiB; lines go on")
             return
         view = memoryview(data)
         try:
@@ -135,3 +151,29 @@ class Output:
             text = f"{STD_LOG} ends here: {exc.strerror}; the lines themselves go on"
             warn_once("std_log", text)
             self.note(text)
+
+
+def _texts(block: bytes) -> list[str]:
+    r"""Return the lines of a block; the last may have lost its `\n` with a secret."""
+    if b"\r" in block:
+        block = block.replace(b"\r\n", b"\n")
+    lines = block.decode("utf-8", "replace").split("\n")
+    if not lines[-1]:
+        del lines[-1]
+    return lines
+
+
+def _extra(piece: Piece) -> dict[str, Any]:
+    extra: dict[str, Any] = {"redraws": piece.redraws} if piece.redraws else {}
+    if piece.continues:
+        extra["continues"] = True
+    return extra
+
+
+def _cleaned(piece: Piece, clean: bytes, cleaner: Cleaner) -> Piece:
+    """Return a piece with its line without secrets, as its bytes are already."""
+    line = piece.line
+    if line is not None:
+        is_last_state = not piece.raw.startswith(line)
+        line = cleaner.clean(line) if is_last_state else clean.rstrip(b"\r\n")
+    return replace(piece, raw=clean, line=line)

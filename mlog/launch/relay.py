@@ -9,7 +9,8 @@ import contextlib
 import os
 import select
 import signal
-from collections.abc import Mapping
+
+from mlog.launch.attached import Attached
 
 __all__ = ["Relay"]
 
@@ -22,8 +23,11 @@ _PIPE = 1 << 16
 class Relay:
     """Passes streams on. For one thread at a time; never raises."""
 
-    def __init__(self, pipes: Mapping[str, int]) -> None:
-        """Take the writing ends of pipes, by stream."""
+    def __init__(self, attached: Attached | None = None) -> None:
+        """Take the writing ends of pipes; without any nothing is shown."""
+        pipes = attached.relays if attached else {}
+        is_terminal = attached is not None and "stderr" in attached.terminals
+        self._ending = "\r\n" if is_terminal else "\n"
         self._pipes = dict(pipes)
         self._waiting = {name: bytearray() for name in pipes}
         for fd in pipes.values():
@@ -39,6 +43,10 @@ class Relay:
         if not waiting:
             data = data[self._write(stream, data) :]
         waiting += data
+
+    def say(self, text: str) -> None:
+        """Show a line of mlog's own, on stderr."""
+        self.take("stderr", f"{text}{self._ending}".encode("utf-8", "replace"))
 
     def is_full(self, stream: str) -> bool:
         """Whether so much waits that no more should be read."""

@@ -1,4 +1,4 @@
-"""Starting the supervisor of a run, and hearing from it that the run is there.
+"""Starting the process that makes a run, and hearing from it that the run is there.
 
 Usually it is a new interpreter. A process that has one thread and nothing of a user in
 it, as the command line has, may fork it instead, and save the time to import all again.
@@ -9,16 +9,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
 import orjson
 
 from mlog.errors import MlogError, say
-from mlog.launch.order import Order
 
-__all__ = ["READY", "start_supervisor", "tell_ready"]
+__all__ = ["READY", "by_fork", "by_interpreter", "tell_ready"]
 
 READY = b"ready "
 """Beginning of the line by which a supervisor tells of its run; JSON follows."""
@@ -32,54 +31,35 @@ _NOT_INHERITED = (
 )
 
 
-def start_supervisor(
-    order: Order, folder: Path, forked: Callable[[], None] | None = None
+def by_interpreter(
+    text: bytes, folder: Path, cwd: str, keeps: Sequence[int] = ()
 ) -> dict[str, Any]:
-    """Start the process that makes and watches a run; return when the run is there.
+    """Start a process that makes a run as a new interpreter; return when it is there.
 
     Args:
-        order: What it is to do.
+        text: What it is to do.
         folder: The run's, for whoever looks at a list of processes.
-        forked: Given where this process may be forked: called in the new one, to let
-            go of what is this one's only.
+        cwd: Folder it starts in.
+        keeps: Descriptors that it inherits.
 
     Returns:
-        `folder` and `pid`, of the supervisor.
+        `folder` of the run, and `pid` of the process.
 
     Raises:
         MlogError: The run could not be made; the message says why.
     """
-    if forked is None:
-        ready, said = _by_interpreter(order, folder)
-    else:
-        ready, said = _by_fork(order, forked)
-    if ready is None:
-        raise MlogError(f"the run could not be made: {_last_line(said)}")
-    if said:  # a warning
-        say(said.decode("utf-8", "replace").rstrip())
-    return ready
-
-
-def tell_ready(folder: Path) -> None:
-    """Say, as a supervisor, that the run is there; from now on nobody hears it."""
-    said = {"folder": str(folder), "pid": os.getpid()}
-    os.write(1, READY + orjson.dumps(said) + b"\n")
-    _hear(os.devnull)
-
-
-def _by_interpreter(order: Order, folder: Path) -> tuple[dict[str, Any] | None, bytes]:
     # A session of its own: neither a Ctrl-C of this terminal nor its end reaches it.
-    # The process started here forks the supervisor and ends, so that nobody has to
-    # collect that one.
+    # The process started here forks the one that stays, and ends, so that nobody has
+    # to collect that one.
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "mlog.launch", str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        cwd=order.source,
+        cwd=cwd,
         env=_environment(),
         start_new_session=True,
-        pass_fds=order.attached.descriptors if order.attached else (),
+        pass_fds=keeps,
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -87,24 +67,31 @@ def _by_interpreter(order: Order, folder: Path) -> tuple[dict[str, Any] | None, 
         try:
             # A broken pipe: it could not even start, and says why.
             with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
-                pipe.write(order.encode())
+                pipe.write(text)
             return _listen(answer)
         finally:
             process.wait()
 
 
-def _by_fork(
-    order: Order, forked: Callable[[], None]
-) -> tuple[dict[str, Any] | None, bytes]:
-    from mlog.launch.supervisor import supervise  # before the fork: for both
+def by_fork(
+    work: Callable[[Callable[[Path], None]], None],
+    cwd: str,
+    forked: Callable[[], None],
+) -> dict[str, Any]:
+    """Start a process that makes a run as a fork of this one; else `by_interpreter`.
 
+    Args:
+        work: What it is to do; gets what to call with the run's folder.
+        cwd: Folder it starts in.
+        forked: Called in the new process, to let go of what is this one's only.
+    """
     reading, writing = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
     if not pid:
         os.close(reading)
-        _be_supervisor(order, forked, writing, supervise)
+        _go_on(work, cwd, forked, writing)
     os.close(writing)
     with _ended_by_interrupt(pid), open(reading, "rb") as answer:
         try:
@@ -113,13 +100,21 @@ def _by_fork(
             os.waitpid(pid, 0)
 
 
-def _be_supervisor(
-    order: Order,
+def tell_ready(folder: Path) -> None:
+    """Say, as a supervisor, that the run is there; from now on nobody hears it."""
+    said = {"folder": str(folder), "pid": os.getpid()}
+    with contextlib.suppress(BrokenPipeError):  # killed meanwhile; the run goes on
+        os.write(1, READY + orjson.dumps(said) + b"\n")
+    _hear(os.devnull)
+
+
+def _go_on(
+    work: Callable[[Callable[[Path], None]], None],
+    cwd: str,
     forked: Callable[[], None],
     answer: int,
-    supervise: Callable[[Order, Callable[[Path], None]], None],
 ) -> NoReturn:
-    """Go on as a supervisor that nobody has to collect, and end without a return."""
+    """Go on as a process that nobody has to collect, and end without a return."""
     code = 1
     try:
         os.setsid()
@@ -132,8 +127,8 @@ def _be_supervisor(
         os.close(answer)
         for name in _NOT_INHERITED:
             os.environ.pop(name, None)
-        os.chdir(order.source)
-        supervise(order, tell_ready)
+        os.chdir(cwd)
+        work(tell_ready)
         code = 0
     except BaseException as exc:
         os.write(2, f"{type(exc).__name__}: {exc}\n".encode())
@@ -155,7 +150,7 @@ def _hear(path: str) -> None:
 
 
 @contextlib.contextmanager
-def _ended_by_interrupt(session: int) -> Any:
+def _ended_by_interrupt(session: int) -> Iterator[None]:
     """End what was started where this is interrupted: nobody would know of the run."""
     try:
         yield
@@ -165,14 +160,17 @@ def _ended_by_interrupt(session: int) -> Any:
         raise
 
 
-def _listen(answer: IO[bytes]) -> tuple[dict[str, Any] | None, bytes]:
-    """Return the answer, and all that was said before it."""
+def _listen(answer: IO[bytes]) -> dict[str, Any]:
+    """Return the answer; show what was said before it."""
     said: list[bytes] = []
     for line in answer:
         if line.startswith(READY):
-            return orjson.loads(line[len(READY) :]), b"".join(said)
+            if said:  # a warning
+                say(b"".join(said).decode("utf-8", "replace").rstrip())
+            ready: dict[str, Any] = orjson.loads(line[len(READY) :])
+            return ready
         said.append(line)
-    return None, b"".join(said)
+    raise MlogError(f"the run could not be made: {_last_line(b''.join(said))}")
 
 
 def _last_line(said: bytes) -> str:

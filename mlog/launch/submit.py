@@ -9,14 +9,15 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from mlog.errors import MlogError
 from mlog.launch.attached import Attached
 from mlog.launch.config import ScriptRunConfig
 from mlog.launch.order import Order
-from mlog.launch.starting import start_supervisor
+from mlog.launch.starting import by_fork, by_interpreter
 from mlog.layout import experiment_name, find_root, new_run_id, run_folder
 from mlog.plain import to_json
 from mlog.reader.find import find_run
@@ -25,7 +26,7 @@ from mlog.run.core import RunCore
 from mlog.run.open import open_run
 from mlog.types import Mode
 
-__all__ = ["Submitted", "submit"]
+__all__ = ["Submitted", "definition_of", "start_process", "submit"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,8 @@ def submit(
     parent: RunCore | str | os.PathLike[str] | None = None,
     mode: Mode = "private",
     grace: float = 10.0,
+    run_id: str | None = None,
+    variables: Mapping[str, str] | None = None,
     show_output: bool = False,
     attached: Attached | None = None,
     forked: Callable[[], None] | None = None,
@@ -78,11 +81,13 @@ def submit(
         mode: As for `start_run`.
         grace: Seconds the script has to end by itself when the run is cancelled,
             before it is killed.
+        run_id: Its id; default: a fresh one.
+        variables: Environment variables for the script, beside those of the config.
         show_output: Wait for its end and show what it prints; see
             `Run.wait_for_completion`.
         attached: Descriptors of this process for the script and its supervisor. None:
             the script reads nothing, and what it prints is only kept.
-        forked: For the command line; see `start_supervisor`.
+        forked: For the command line; see `mlog.launch.starting.by_fork`.
 
     Raises:
         FileNotFoundError, ValueError, TypeError: The config or an argument is wrong.
@@ -109,22 +114,20 @@ def submit(
     order = Order(
         root=str(folder),
         experiment=experiment_name(experiment, cwd=config.source, script=config.script),
-        run_id=new_run_id(time.time(), os.urandom(3)),
+        run_id=run_id or new_run_id(time.time(), os.urandom(3)),
         line=config.line,
         source=str(config.source),
         in_place=config.in_place,
         interpreter=config.interpreter,
         seconds=config.max_run_duration_seconds,
         grace=grace,
-        variables=config.variables,
-        definition=_definition(config),
+        variables={**config.variables, **(variables or {})},
+        definition=definition_of(config),
         run={key: to_json(value) for key, value in options.items() if value},
         memory=config.memory,
         attached=attached,
     )
-    path = run_folder(folder, order.experiment, order.run_id)
-    ready = start_supervisor(order, path, forked)
-    run = Submitted(order.run_id, Path(ready["folder"]), ready["pid"])
+    run = start_process(order) if forked is None else _start_fork(order, forked)
     if isinstance(parent, RunCore):
         parent._event("run.child", {"run": run.run_id, "path": str(run.folder)})
     if show_output:
@@ -139,7 +142,7 @@ def _parent(parent: RunCore | str | os.PathLike[str] | None, root: Path) -> str 
     return None if parent is None else str(find_run(os.fspath(parent), root=root))
 
 
-def _definition(config: ScriptRunConfig) -> dict[str, Any]:
+def definition_of(config: ScriptRunConfig) -> dict[str, Any]:
     """Return what the run says of how it was submitted."""
     return {
         "script": config.script,
@@ -152,3 +155,46 @@ def _definition(config: ScriptRunConfig) -> dict[str, Any]:
         "memory_limit": config.memory,
         "in_place": config.in_place,
     }
+
+
+class Starting(Protocol):
+    """What the process is told that makes a run: all that `mlog.launch` decodes."""
+
+    @property
+    def root(self) -> str:
+        """Folder of all runs, absolute."""
+
+    @property
+    def experiment(self) -> str:
+        """Of the run."""
+
+    @property
+    def run_id(self) -> str:
+        """Of the run."""
+
+    @property
+    def source(self) -> str:
+        """Folder that the process starts in."""
+
+    def encode(self) -> bytes:
+        """Return the text it gets."""
+
+
+def start_process(order: Starting) -> Submitted:
+    """Start the process that makes and watches the run; return when the run is there.
+
+    Raises:
+        MlogError: The run could not be made; the message says why.
+    """
+    folder = run_folder(Path(order.root), order.experiment, order.run_id)
+    attached = order.attached if isinstance(order, Order) else None
+    keeps = attached.descriptors if attached else ()
+    ready = by_interpreter(order.encode(), folder, order.source, keeps)
+    return Submitted(order.run_id, Path(ready["folder"]), ready["pid"])
+
+
+def _start_fork(order: Order, forked: Callable[[], None]) -> Submitted:
+    from mlog.launch.supervisor import supervise  # before the fork: for both
+
+    ready = by_fork(partial(supervise, order), order.source, forked)
+    return Submitted(order.run_id, Path(ready["folder"]), ready["pid"])

@@ -59,7 +59,7 @@ def supervise(order: Order, tell: Callable[[Path], None]) -> None:
     """
     stopped = _Stopped()
     adopt_orphans()
-    relay = Relay(order.attached.relays if order.attached else {})
+    relay = Relay(order.attached)
     script, arguments = order.definition["script"], order.definition["arguments"]
     sys.argv = [script, *arguments] if script else list(order.line)  # for `run.start`
     run = start_run(
@@ -159,7 +159,7 @@ class _Supervisor:
 
     def execute(self, cwd: Path) -> None:
         """Run the script in a folder, and end the run as it ended."""
-        if self._asked() is not None:
+        if self._is_cancelled():
             self._run.end("Canceled", self._why("cancel"))
             return
         order = self._order
@@ -217,6 +217,9 @@ class _Supervisor:
         by = signal.SIGINT if reason == "typed" else self._stopped.by
         return by.name if by is not None else self._asking.why
 
+    def _is_cancelled(self) -> bool:
+        return self._asked() is not None
+
     def _asked(self) -> signal.Signals | None:
         """Return the signal by which somebody wants the script to be ended."""
         return self._stopped.by or self._asking.wanted()
@@ -228,7 +231,6 @@ class _Supervisor:
         """Return the script's environment; `MLOG_RUN` is in it since the run began."""
         order = self._order
         env = {**os.environ, "MLOG_DIR": order.root}
-        env.setdefault("PYTHONUNBUFFERED", "1")  # lines come as they are printed
         env |= order.variables
         env["PYTHONPATH"] = _in_front(str(_INJECT), env.get("PYTHONPATH"))
         python = os.path.dirname(order.interpreter)

@@ -19,6 +19,9 @@ Reason: TypeAlias = Literal["cancel", "time", "typed"]
 
 _TICK = 0.1
 _CHUNK = 1 << 18
+_READ, _READ_TERMINAL = 1 << 16, 1 << 13
+"""Most bytes of one read; a terminal never gives more than a page."""
+
 _TYPED = 10.0
 """Seconds after a typed Ctrl-C in which the end of a script is taken to be its effect."""
 
@@ -172,9 +175,10 @@ class _Watcher:
         parts: list[bytes] = []
         size, is_over = 0, False
         fd = self._child.streams[stream]
+        most = _READ_TERMINAL if stream in self._child.terminals else _READ
         while size < _CHUNK and not is_over:
             try:
-                data = os.read(fd, _CHUNK)
+                data = os.read(fd, most)
             except BlockingIOError:
                 break
             except OSError:  # what a terminal says when nobody has it open any more

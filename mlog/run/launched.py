@@ -4,7 +4,9 @@ Its supervisor (`mlog.launch`) reads them; anybody may leave them who may write 
 folder of its run.
 """
 
+import contextlib
 import itertools
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +21,16 @@ if TYPE_CHECKING:
     from mlog.reader.state import RunState
 
 __all__ = [
+    "BUILD",
     "BUILD_LOG",
     "CANCEL",
     "NOTES",
     "STD_LOG",
     "TYPED",
-    "definition",
+    "cancel_reason",
+    "cancel_signal",
     "is_watched",
+    "launch_of",
     "note_typed",
     "request_cancel",
 ]
@@ -33,7 +38,7 @@ __all__ = [
 CANCEL = ".cancel"
 """File in a run's folder that asks the supervisor of its script to end it.
 
-It holds the name of the first signal; nothing is SIGTERM.
+It holds the name of the first signal, and in a further line the reason.
 """
 
 TYPED = ".typed"
@@ -45,15 +50,20 @@ STD_LOG = "user_logs/std_log.txt"
 NOTES = "mlog.launch"
 """Logger of what there is to say about a submitted script from outside."""
 
+BUILD = "mlog.launch.build"
+"""Logger of what is said while the environment of a script is built or looked for."""
+
 BUILD_LOG = "azureml-logs/20_image_build_log.txt"
-"""Artifact with what was said while the script's environment was made."""
+"""Artifact with those lines."""
 
 _ENDED = ("Completed", "Failed", "Canceled")
 _FIRST_EVENTS = 50
+_MAX_REASON = 1_000
+_SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGKILL")
 
 
-def request_cancel(path: Path, by: str = "SIGTERM") -> bool:
-    """Ask for a submitted script to be ended; its run becomes Canceled then.
+def request_cancel(path: Path, reason: str = "", *, by: str = "SIGTERM") -> bool:
+    """Ask for a submitted script, or a sweep, to be ended; it becomes Canceled then.
 
     The request is a file in the run's folder, so it works from any process and machine
     that may write there, and cannot hit a stranger who has got a process's id. It is
@@ -61,6 +71,7 @@ def request_cancel(path: Path, by: str = "SIGTERM") -> bool:
 
     Args:
         path: The run's folder.
+        reason: Why, for the run's error.
         by: Name of the signal that the script gets first: SIGTERM, SIGINT, SIGHUP or
             SIGKILL. A later request with another one counts, too.
 
@@ -73,10 +84,30 @@ def request_cancel(path: Path, by: str = "SIGTERM") -> bool:
         OSError: The folder cannot be written to.
     """
     state = state_of(path)
-    if state.status in _ENDED or not is_watched(state) or not definition(path):
+    if state.status in _ENDED or not is_watched(state) or not launch_of(path):
         return False
-    open_run_folder(path).replace(CANCEL, by.encode("ascii"))
+    open_run_folder(path).replace(CANCEL, f"{by}\n{reason}".encode("utf-8", "replace"))
     return True
+
+
+def cancel_signal(path: Path) -> str:
+    """Return the name of the signal that was asked for; "" where nobody has asked."""
+    return _asked(path)[0]
+
+
+def cancel_reason(path: Path) -> str:
+    """Return the reason given to `request_cancel`, "" without one."""
+    return _asked(path)[1]
+
+
+def _asked(path: Path) -> tuple[str, str]:
+    if not os.path.lexists(path / CANCEL):
+        return "", ""
+    text = ""
+    with contextlib.suppress(OSError), read_from(path / CANCEL) as file:
+        text = file.read(_MAX_REASON).decode("utf-8", "replace")
+    name, _, reason = text.partition("\n")
+    return name if name in _SIGNALS else "SIGTERM", reason.strip()
 
 
 def is_watched(state: "RunState") -> bool:
@@ -96,8 +127,8 @@ def note_typed(path: Path) -> None:
     open_run_folder(path).replace(TYPED, b"")
 
 
-def definition(folder: Path) -> dict[str, Any]:
-    """Return what was submitted; {} for a run that is no submitted script."""
+def launch_of(folder: Path) -> dict[str, Any]:
+    """Return what was submitted; {} for a run that is no submitted script or sweep."""
     try:
         with read_from(folder / SegmentName("events").filename) as lines:
             for line in itertools.islice(lines, _FIRST_EVENTS):

@@ -4,8 +4,9 @@ r"""From the bytes a program prints to lines, whatever the bytes are.
 - `\r` alone goes back to the beginning: what stood there is a state that the next one
   replaces, as a progress bar does. A line is its last state that is not empty.
 - Nothing is held but the line that is not finished yet.
-- What holds nothing of that kind goes through as a block of whole lines: a flood is
-  looked at only by searches of the interpreter's own, never line by line.
+- What holds nothing of that kind goes through as a block of whole lines, if blocks are
+  asked for: a flood is looked at only by searches of the interpreter's own, never line
+  by line.
 """
 
 import re
@@ -45,16 +46,20 @@ class Piece:
 class Lines:
     """Cuts one stream into pieces. For one thread at a time."""
 
-    def __init__(self, limit: int = LIMIT, *, of_terminal: bool = False) -> None:
+    def __init__(
+        self, limit: int = LIMIT, *, of_terminal: bool = False, blocks: bool = False
+    ) -> None:
         r"""Begin a stream.
 
         Args:
             limit: For tests.
             of_terminal: Undo what a terminal does to a `\n`, which is to put a `\r` in
                 front of it.
+            blocks: Whether whole lines that hold nothing special may come as blocks.
         """
         self._limit = limit
         self._of_terminal = of_terminal
+        self._blocks = blocks
         self._return = b""
         self._held = b""
         self._state = b""
@@ -65,7 +70,7 @@ class Lines:
         if self._of_terminal:
             data = self._as_printed(data)
         end = data.rfind(b"\n") + 1
-        if end and not self._state:
+        if self._blocks and end and not self._state:
             block = self._held + data[:end]
             if self._is_plain(block):
                 yield Piece(block, is_block=True)
@@ -73,13 +78,28 @@ class Lines:
         yield from self._one_by_one(data)
 
     def _one_by_one(self, data: bytes) -> Iterator[Piece]:
-        start, looked = 0, max(0, len(self._held) - 1)
+        """Yield pieces by looking at each ending; states that are replaced in one."""
+        start = begin = 0
+        looked = max(0, len(self._held) - 1)
         data = self._held + data
         for match in _END.finditer(data, looked):
-            if match[0] == b"\r" and match.end() == len(data):
+            at, end = match.span()
+            if match[0] == b"\r" and end == len(data):
                 break  # half a \r\n perhaps
-            yield from self._close(data[start : match.start()], match[0])
-            start = match.end()
+            if at - start > self._limit:
+                if begin < start:
+                    yield Piece(data[begin:start])
+                yield from self._close(data[start:at], match[0])
+                begin = end
+            elif match[0] == b"\r":
+                if at > start:
+                    self._replace(data[start:at])
+            else:
+                yield self._line(data[start:at], data[begin:end])
+                begin = end
+            start = end
+        if begin < start:
+            yield Piece(data[begin:start])
         while len(data) - start > self._limit:
             end = self._cut(data, start)
             yield Piece(data[start:end], data[start:end], self._redraws, True)

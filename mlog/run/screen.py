@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import orjson
 
-from mlog.folder import read_from
 from mlog.layout import SegmentName
-from mlog.run.launched import BUILD_LOG, NOTES, STD_LOG, definition
+from mlog.run.launched import BUILD, BUILD_LOG, NOTES, STD_LOG, launch_of
 
 if TYPE_CHECKING:
     from mlog.reader.state import RunState
@@ -27,23 +26,13 @@ class Screen:
         self._run_id = run_id
         self._path = path
         self._out = out
-        self._definition = definition(path)
+        launched = launch_of(path)
+        self._definition = {} if "sweep" in launched else launched
         self._section = ""
-        self._build_size = 0
         lines = [f"RunId: {run_id}", f"Folder: {path}"]
         if self._definition:
             lines.append(f"Target: {_target(self._definition)}")
         self._write("\n".join(lines) + "\n")
-
-    def look(self) -> None:
-        """Write what has come to the log of the environment, before other output."""
-        if not self._definition or self._section not in ("", BUILD_LOG):
-            return
-        text = _read_on(self._path / "artifacts" / BUILD_LOG, self._build_size)
-        if text:
-            self._begin(BUILD_LOG)
-            self._build_size += len(text)
-            self._write(text.decode("utf-8", "replace"))
 
     def show(self, entry: Mapping[str, Any]) -> None:
         """Write the entry, where it is one that was printed (or logged)."""
@@ -53,6 +42,9 @@ class Screen:
         if logger in _PRINTED:
             goes_on = (entry.get("extra") or {}).get("continues")
             self._print(text if goes_on else f"{text}\n")
+        elif logger == BUILD:
+            self._begin(BUILD_LOG)
+            self._write(f"{text}\n")
         elif logger == NOTES:
             self._print(f"mlog: {text}\n")
         elif not self._definition:
@@ -60,7 +52,6 @@ class Screen:
 
     def sum_up(self, state: "RunState", details: Mapping[str, Any]) -> None:
         """Write the summary."""
-        self.look()
         self._print("")
         title = "Execution Summary"
         lines = [title, "=" * len(title), f"RunId: {self._run_id}"]
@@ -105,13 +96,3 @@ def _target(said: Mapping[str, Any]) -> str:
     hardware = ", ".join(filter(None, parts))
     gpus = ", ".join(machine.get("gpu") or ()) or "none"
     return f"{where}: {hardware}; GPU: {gpus}"
-
-
-def _read_on(path: Path, start: int) -> bytes:
-    """Return what a file has from a place on; b"" where it is not there yet."""
-    try:
-        with read_from(path) as file:
-            file.seek(start)
-            return file.read()
-    except OSError:
-        return b""

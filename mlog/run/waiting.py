@@ -14,13 +14,33 @@ from typing import TYPE_CHECKING, Any
 from mlog.errors import ActivityFailedError, MlogError, say
 from mlog.run.artifacts import ArtifactStore
 from mlog.run.core import RunCore, state_of
-from mlog.run.launched import NOTES, STD_LOG, definition, request_cancel
+from mlog.run.launched import (
+    BUILD,
+    BUILD_LOG,
+    CANCEL,
+    NOTES,
+    STD_LOG,
+    cancel_reason,
+    launch_of,
+    request_cancel,
+)
 from mlog.run.screen import Screen
 
 if TYPE_CHECKING:  # the readers are loaded when something is read, not with a start
     from mlog.reader.state import RunState
 
-__all__ = ["NOTES", "STD_LOG", "WaitMethods", "follow", "request_cancel"]
+__all__ = [
+    "BUILD",
+    "BUILD_LOG",
+    "CANCEL",
+    "NOTES",
+    "STD_LOG",
+    "WaitMethods",
+    "cancel_reason",
+    "follow",
+    "launch_of",
+    "request_cancel",
+]
 
 _LOG_FOLDERS = ("user_logs/", "system_logs/", "azureml-logs/", "logs/")
 _SHORTEST = 0.005
@@ -69,7 +89,7 @@ class WaitMethods(RunCore):
             "properties": dict(state.properties),
             "inputDatasets": [],
             "outputDatasets": [],
-            "runDefinition": definition(path),
+            "runDefinition": launch_of(path),
             "logFiles": {
                 name: (path / "artifacts" / name).as_uri() for name in _logs(path)
             },
@@ -137,10 +157,7 @@ class WaitMethods(RunCore):
             )
         screen = Screen(self.id, path, sys.stdout) if show_output else None
         try:
-            if screen is None:
-                state = follow(path)
-            else:
-                state = follow(path, screen.show, looked=screen.look)
+            state = follow(path, screen.show if screen else None)
         except KeyboardInterrupt:
             say(f"mlog: no longer waiting; run {self.id} goes on in {path}")
             raise
@@ -156,7 +173,6 @@ def follow(
     folder: Path,
     show: Callable[[Mapping[str, Any]], None] | None = None,
     *,
-    looked: Callable[[], None] = lambda: None,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> "RunState":
@@ -165,7 +181,6 @@ def follow(
     Args:
         folder: The run's.
         show: Gets each entry once, in order. None: what is there already is not read.
-        looked: Called before each look at the entries.
         sleep, clock: Seconds; for tests.
 
     Returns:
@@ -183,7 +198,6 @@ def follow(
     while True:
         ended = follower.has_ended
         news = False
-        looked()
         for found in follower.poll():
             news = True
             if show is not None:

@@ -17,6 +17,8 @@ from tests.helpers import run_python
 
 Child = Callable[..., "subprocess.Popen[bytes]"]
 
+_RUN = ("-c", "from mlog.cli import main; main()", "run", "train.py")
+
 
 def mlog_run(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return run_python("from mlog.cli import main; main()", "run", *args, cwd=cwd)
@@ -84,8 +86,72 @@ def test_a_script_for_the_azure_sdk_runs_as_it_is(source: Path) -> None:
     assert read_state(folder).metrics["loss"]["last"] == 0.5
 
 
+def test_what_comes_through_a_pipe_is_read_by_the_script(
+    source: Path, start: Child
+) -> None:
+    (source / "train.py").write_text("import sys; print(sys.stdin.read().upper())")
+    child: Any = start(*_RUN, cwd=source, text=True, stdin=subprocess.PIPE)
+    out, said = child.communicate("some data", timeout=30)
+    assert (child.returncode, out) == (0, "SOME DATA\n"), said
+
+
+def test_bytes_pass_as_they_are(source: Path) -> None:
+    """Also a secret: only what is kept is redacted."""
+    data = bytes(range(256)) * 2 + b"\r\r\n\npassword=hunter2\nno newline"
+    (source / "train.py").write_text(
+        f"import sys; sys.stdout.buffer.write({data!r}); sys.exit(7)"
+    )
+    done = subprocess.run(
+        [sys.executable, *_RUN], cwd=source, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (7, data), done.stderr
+    folder = folder_in(done.stderr.decode())
+    raw = (folder / "artifacts/user_logs/std_log.txt").read_bytes()
+    assert raw == data.replace(b"hunter2", b"***")
+
+
+def test_a_limit_of_time_ends_the_script(source: Path) -> None:
+    (source / "train.py").write_text("import time; time.sleep(60)")
+    done = mlog_run("--max-duration", "0.3", "train.py", cwd=source)
+    assert done.returncode == 128 + signal.SIGTERM
+    state = read_state(folder_in(done.stderr))
+    assert state.status == "Canceled"
+    assert "max_run_duration_seconds=0.3" in str(state.error)
+
+
+def test_what_the_supervisor_has_to_say_shows_on_stderr(source: Path) -> None:
+    with (source / "big.bin").open("wb") as file:
+        file.truncate(400 << 20)
+    (source / "train.py").write_text("print('ran')")
+    done = mlog_run("--in-place", "train.py", cwd=source)
+    assert (done.returncode, done.stdout) == (0, "ran\n")
+    assert "mlog: no snapshot was taken: " in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        (("--", "no-such-program"), "No such file or directory: 'no-such-program'"),
+        (("train.py",), "big.bin (400.0 MiB)"),
+    ],
+)
+def test_a_run_that_cannot_start_says_why_in_one_line(
+    source: Path, args: tuple[str, ...], text: str
+) -> None:
+    with (source / "big.bin").open("wb") as file:
+        file.truncate(400 << 20)
+    (source / "train.py").write_text("print('never')")
+    done = mlog_run(*args, cwd=source)
+    assert (done.returncode, done.stdout) == (1, "")
+    _, line = (each for each in done.stderr.splitlines() if "no snapshot" not in each)
+    assert "is Failed: " in line
+    assert text in line
+    state = read_state(folder_in(done.stderr))
+    assert state.status == "Failed"
+    assert text in str(state.error)
+
+
 _WAITING = "import time\nprint('ready', flush=True)\nwhile True: time.sleep(0.05)\n"
-_RUN = ("-c", "from mlog.cli import main; main()", "run", "train.py")
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
@@ -133,6 +199,8 @@ def test_a_script_whose_output_nobody_reads_is_ended(
     ("args", "code", "text"),
     [
         ((), 2, "Missing argument"),
+        (("--memory", "much", "ls"), 2, 'a text like "512M" or "2G"'),
+        (("--max-duration", "0", "train.py"), 2, "'--max-duration': 0.0 is not"),
         (("--tag", "x", "train.py"), 2, "not of the form k=v"),
         (("none.py",), 1, "there is no script none.py"),
         (("--azureml", "ls"), 2, "--azureml is for Python scripts"),

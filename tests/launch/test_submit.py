@@ -232,6 +232,19 @@ def test_a_source_folder_that_is_too_big_makes_the_run_fail(
     assert printed(folder) == []
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_source_folder_that_cannot_be_read_makes_the_run_fail(
+    finished: Finished, source: Path
+) -> None:
+    (source / "closed").mkdir(mode=0o000)
+    folder = finished("print('never')")
+    (source / "closed").chmod(0o700)
+    (end,) = events(folder, "run.end")
+    assert end["status"] == "Failed"
+    assert "Permission denied" in end["error"]["msg"]
+    assert "closed" in end["error"]["msg"]
+
+
 def test_a_command_may_be_anything(finished: Finished) -> None:
     folder = finished(config={"command": ["echo", "a b", 3]})
     assert printed(folder) == ["a b 3"]
@@ -387,6 +400,54 @@ def test_lines_come_while_the_script_runs(launch: Launch, tmp_path: Path) -> Non
     run = launch("print('now')\n" + HANG, tmp_path / "pid")
     wait_until(lambda: printed(run.folder) == ["now"], "the line is there")
     assert raw_log(run.folder) == b"now\n"
+
+
+def test_lines_of_several_processes_are_not_mixed_up(
+    finished: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is one write, although it is printed in parts."""
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    code = """
+import subprocess, sys
+part = "for i in range(2000): print('a', 'b', 'c', i)"
+both = [subprocess.Popen([sys.executable, "-c", part]) for _ in range(2)]
+print(*[each.wait() for each in both])
+"""
+    lines = printed(finished(code))
+    assert sorted(lines[:-1]) == sorted(f"a b c {i}" for i in range(2000) for _ in "xy")
+    assert lines[-1] == "0 0"
+
+
+def test_ranks_write_one_run(
+    finished: Finished, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As torchrun starts them: sessions of their own, `RANK` and `WORLD_SIZE`."""
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    (source / "rank.py").write_text(
+        "import logging, os\n"
+        "rank = int(os.environ['RANK'])\n"
+        "extra = {'metric': {'loss': 1.0 + rank}}\n"
+        "logging.getLogger('t').info('', extra=extra)\n"
+        "print('rank', rank)\n"
+    )
+    code = """
+import os, subprocess, sys
+ranks = [
+    subprocess.Popen(
+        [sys.executable, "rank.py"],
+        start_new_session=True,
+        env=os.environ | {"RANK": str(n), "WORLD_SIZE": "2", "LOCAL_RANK": str(n)},
+    )
+    for n in range(2)
+]
+sys.exit(max(rank.wait() for rank in ranks))
+"""
+    folder = finished(code)
+    state = read_state(folder)
+    assert state.status == "Completed"
+    assert sorted(w.rank for w in state.writers if w.rank is not None) == [0, 1]
+    assert state.metrics["loss"]["last"] == 1.0
+    assert sorted(printed(folder)) == ["rank 0", "rank 1"]
 
 
 def test_a_progress_bar_is_one_line_with_a_count(finished: Finished) -> None:

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from mlog.run.lines import Lines, Piece
 
 
-def cut(*chunks: bytes, limit: int = 65_536) -> list[Piece]:
-    lines = Lines(limit)
+def cut(*chunks: bytes, limit: int = 65_536, blocks: bool = False) -> list[Piece]:
+    lines = Lines(limit, blocks=blocks)
     pieces = [piece for chunk in chunks for piece in lines.feed(chunk)]
     return pieces + list(lines.end())
 
@@ -93,6 +93,9 @@ def test_nothing_is_lost_or_added(chunks: list[bytes], limit: int) -> None:
     pieces = cut(*chunks, limit=limit)
     assert raw(pieces) == b"".join(chunks)
     assert all(len(line) <= limit for line in texts(pieces))
+    in_blocks = cut(*chunks, limit=limit, blocks=True)
+    assert raw(in_blocks) == b"".join(chunks)
+    assert texts(in_blocks) == texts(pieces)
 
 
 @given(st.lists(st.binary(max_size=30), max_size=8))
@@ -102,8 +105,10 @@ def test_how_the_bytes_arrive_makes_no_difference(chunks: list[bytes]) -> None:
 
 
 def test_a_flood_of_usual_lines_goes_through_as_a_block() -> None:
-    (piece,) = cut(b"first\r\nsecond\n" * 10_000)
+    data = b"first\r\nsecond\n" * 10_000
+    (piece,) = cut(data, blocks=True)
     assert piece.is_block
+    assert len(cut(data)) == 20_000
 
 
 @given(st.lists(st.binary(max_size=30) | st.sampled_from([b"\n", b"\r"]), max_size=9))

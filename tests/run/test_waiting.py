@@ -17,8 +17,10 @@ from mlog.launch.config import ScriptRunConfig
 from mlog.launch.submit import Submitted, submit
 from mlog.reader.state import read_state
 from mlog.run.api import Run
-from mlog.run.launched import request_cancel
+from mlog.run.launched import BUILD, BUILD_LOG, request_cancel
 from mlog.run.open import open_run
+from mlog.run.printed import write_lines
+from mlog.run.recorder import Recorder
 from mlog.run.start import start_run
 from mlog.run.waiting import follow
 from tests.helpers import FakeClock
@@ -91,6 +93,25 @@ def test_output_is_shown_in_v1s_frame(
         "Duration: N s\n"
         "\n"
     )
+
+
+def test_the_log_of_an_environment_has_a_section_of_its_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = start_run("e")
+    run._event("run.launch", {"script": "train.py", "target": "local"})
+    recorder = run.receiver
+    assert isinstance(recorder, Recorder)
+    for logger, text in ((BUILD, "collecting"), (BUILD, "built"), ("stdout", "hello")):
+        write_lines(recorder.writer, logger, [text])
+    run.complete()
+    open_run(run.id).wait_for_completion(show_output=True)
+    shown = capsys.readouterr().out
+    assert (
+        f"\nStreaming {BUILD_LOG}\n{'=' * (10 + len(BUILD_LOG))}\n\n"
+        "collecting\nbuilt\n"
+        "\nStreaming user_logs/std_log.txt\n===============================\n\nhello\n"
+    ) in shown
 
 
 def test_a_long_line_is_shown_whole(

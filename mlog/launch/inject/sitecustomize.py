@@ -1,5 +1,7 @@
 """Makes a submitted script, and what it starts, write into its run from the first line.
 
+It also hands on each line that is printed as soon as it is whole.
+
 This folder stands in front of `PYTHONPATH` for the script. Python imports this module
 before the script; importing mlog joins the run of `MLOG_RUN`. Nothing here may fail,
 and the module of this name that would have been imported otherwise comes next.
@@ -10,13 +12,25 @@ import importlib.util
 import os
 import sys
 
-__all__: list[str] = []
+__all__ = ()  # no annotation: interpreters may be old
 
 
 def _join() -> None:
     try:
         import mlog.types  # noqa: F401  # anything of mlog joins
     except Exception:  # an interpreter without mlog, or too old: nothing is joined
+        return
+
+
+def _print_whole_lines() -> None:
+    """Let each line that is printed into a pipe be one write, and come at once.
+
+    As on a terminal. Without buffers (`python -u`) the parts of a line come one by one,
+    and those of several processes get mixed up.
+    """
+    try:
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    except Exception:  # closed, or replaced, or an old interpreter
         return
 
 
@@ -32,5 +46,6 @@ def _step_aside() -> None:
     spec.loader.exec_module(module)
 
 
+_print_whole_lines()
 _join()
 _step_aside()
