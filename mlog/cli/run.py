@@ -19,7 +19,7 @@ from mlog.cli.options import dir_option
 from mlog.errors import MlogError, say
 from mlog.launch.config import ScriptRunConfig
 from mlog.launch.submit import submit
-from mlog.run.waiting import NOTES, follow, request_cancel
+from mlog.run.waiting import BUILD, NOTES, follow, request_cancel
 
 __all__ = ["command"]
 
@@ -27,6 +27,7 @@ _EXAMPLES = """\b
 Examples:
   mlog run train.py --lr 0.1
   mlog run --experiment sweep --tag team=a train.py
+  mlog run --env requirements.txt train.py
   mlog run --azureml old_script.py       a script for the Azure ML SDK v1, as it is
   mlog run -- make train                 any command
 """
@@ -57,6 +58,12 @@ def _pairs(
 @click.option("--name", metavar="N", help="Name of the run, for people.")
 @click.option("--tag", "tags", multiple=True, callback=_pairs, metavar="K=V")
 @click.option("--param", "params", multiple=True, callback=_pairs, metavar="K=V")
+@click.option(
+    "--env",
+    "environment",
+    metavar="ENV",
+    help="Interpreter, requirements.txt, conda environment.yml, or docker:IMAGE.",
+)
 @click.option("--detach", is_flag=True, help="Print the run's folder and return.")
 @click.option(
     "--in-place", is_flag=True, help="Run in the folder, not in a copy of it."
@@ -69,6 +76,7 @@ def command(
     name: str | None,
     tags: dict[str, str],
     params: dict[str, str],
+    environment: str | None,
     detach: bool,
     in_place: bool,
     azureml: bool,
@@ -88,19 +96,22 @@ def command(
         "params": params,
     }
     with _signals():
-        _run(line, detach, azureml=azureml, in_place=in_place, options=options)
+        what = {
+            "environment": environment,
+            "azureml": azureml,
+            "in_place": in_place,
+        }
+        _run(line, detach, what, options)
 
 
 def _run(
     line: tuple[str, ...],
     detach: bool,
-    *,
-    azureml: bool,
-    in_place: bool,
+    what: dict[str, Any],
     options: dict[str, Any],
 ) -> None:
     try:
-        config = _config(line, azureml=azureml, in_place=in_place)
+        config = _config(line, what)
         submitted = submit(config, **options)
     except (ValueError, TypeError) as exc:
         raise click.UsageError(str(exc)) from exc
@@ -111,22 +122,17 @@ def _run(
     raise SystemExit(_watch(submitted.folder))
 
 
-def _config(line: tuple[str, ...], *, azureml: bool, in_place: bool) -> ScriptRunConfig:
+def _config(line: tuple[str, ...], what: dict[str, Any]) -> ScriptRunConfig:
     """Take a script with the folder it lies in; anything else is a command."""
     first = Path(line[0])
     if first.suffix != ".py":
-        if azureml:
+        if what["azureml"]:
             raise ValueError(f"--azureml is for Python scripts, got {line[0]!r}")
-        return ScriptRunConfig(".", command=list(line), in_place=True)
+        return ScriptRunConfig(".", command=list(line), **{**what, "in_place": True})
     if not first.is_file():
         raise MlogError(f"there is no script {line[0]}")
-    return ScriptRunConfig(
-        first.absolute().parent,
-        first.name,
-        list(line[1:]),
-        azureml=azureml,
-        in_place=in_place,
-    )
+    folder = first.absolute().parent
+    return ScriptRunConfig(folder, first.name, list(line[1:]), **what)
 
 
 class _Told(KeyboardInterrupt):
@@ -212,7 +218,7 @@ class _Seen:
         logger = entry.get("logger")
         if logger == "stdout":
             _write(sys.stdout, entry)
-        elif logger in ("stderr", NOTES):
+        elif logger in ("stderr", NOTES, BUILD):
             _write(sys.stderr, entry)
 
 

@@ -113,6 +113,7 @@ def submit(
         source=str(config.source),
         in_place=config.in_place,
         interpreter=config.interpreter,
+        environment=config.runs_in.encoded(),
         seconds=config.max_run_duration_seconds,
         grace=grace,
         variables=config.variables,
@@ -141,6 +142,7 @@ def _definition(config: ScriptRunConfig) -> dict[str, Any]:
         "source_directory": str(config.source),
         "target": "local",
         "interpreter": config.interpreter,
+        "environment": config.runs_in.described(),
         "max_run_duration_seconds": config.max_run_duration_seconds,
         "in_place": config.in_place,
     }

@@ -19,9 +19,11 @@ from typing import Any
 
 from mlog.errors import MlogError
 from mlog.folder import Folder
+from mlog.launch.build_log import Cancelled
 from mlog.launch.child import Child, describe
 from mlog.launch.order import Order
 from mlog.launch.output import Output
+from mlog.launch.preparing import Prepared, prepare
 from mlog.launch.watch import End, Reason, watch
 from mlog.layout import parse_segment
 from mlog.redaction import Redactor
@@ -149,14 +151,40 @@ class _Supervisor:
 
     def execute(self, cwd: Path) -> None:
         """Run the script in a folder, and end the run as it ended."""
-        if self._is_cancelled():
+        ready = self._find_environment(cwd)
+        if ready is None or self._is_cancelled():
             self._run.end("Canceled", self._why("cancel"))
             return
+        try:
+            self._execute(ready, cwd)
+        finally:
+            ready.close()
+
+    def _find_environment(self, cwd: Path) -> Prepared | None:
+        """Return how the script is started; None: cancelled meanwhile."""
+        try:
+            ready = prepare(
+                self._order,
+                cwd=cwd,
+                env=self._environment(),
+                recorder=self._recorder,
+                is_cancelled=self._is_cancelled,
+                tell=self._run._event,
+            )
+        except Cancelled:
+            return None
+        if ready.facts is not None:
+            if self._run._capture is not None:  # first what it is not: this process's
+                self._run._capture.finish(False)
+            self._run._event("run.environment", ready.facts)
+        return ready
+
+    def _execute(self, ready: Prepared, cwd: Path) -> None:
         order = self._order
         output = Output(self._recorder)
-        for text in self._notes:
+        for text in (*self._notes, *ready.notes):
             output.note(text)
-        child = Child(order.line, cwd=cwd, env=self._environment())
+        child = Child(ready.line, cwd=cwd, env=ready.env)
         started = time.time()
         self._status("Running", pid=child.pid)
         end = watch(

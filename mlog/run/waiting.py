@@ -22,7 +22,16 @@ from mlog.run.artifacts import ArtifactStore
 from mlog.run.core import RunCore
 from mlog.run.joining import open_run_folder
 
-__all__ = ["CANCEL", "NOTES", "STD_LOG", "WaitMethods", "follow", "request_cancel"]
+__all__ = [
+    "BUILD",
+    "BUILD_LOG",
+    "CANCEL",
+    "NOTES",
+    "STD_LOG",
+    "WaitMethods",
+    "follow",
+    "request_cancel",
+]
 
 CANCEL = ".cancel"
 """File in a run's folder that asks the supervisor of its script to end it."""
@@ -32,6 +41,12 @@ STD_LOG = "user_logs/std_log.txt"
 
 NOTES = "mlog.launch"
 """Logger of what there is to say about a submitted script from outside."""
+
+BUILD = "mlog.launch.build"
+"""Logger of what is said while the environment of a script is built or looked for."""
+
+BUILD_LOG = "azureml-logs/20_image_build_log.txt"
+"""Artifact with those lines."""
 
 _LOG_FOLDERS = ("user_logs/", "system_logs/", "azureml-logs/", "logs/")
 _ENDED = ("Completed", "Failed", "Canceled")
@@ -257,6 +272,8 @@ class _Screen:
             self._write(text if goes_on else f"{text}\n")
         elif logger == NOTES:
             self._write(f"mlog: {text}\n")
+        elif logger == BUILD:
+            self._write(f"{text}\n")
         elif not self._is_script:
             self._write(f"{entry.get('level', '')} {logger}: {text}\n")
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mlog.azureml.core import conda_file
 from mlog.azureml.exceptions import UserErrorException
 from mlog.azureml.reach import Partly
+from mlog.launch import conda_file
 
 __all__ = ["CondaDependencies"]
 
