@@ -5,7 +5,6 @@ before the run is prepared. It is JSON on its way to the supervisor.
 """
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -37,6 +36,8 @@ class Container:
         gpus: "all", or what `--gpus` takes. None: none.
         shm_size: Size of `/dev/shm`, "2g". None: the engine's.
         arguments: Further arguments of `docker run`, before the image.
+        folders: Files and folders of this machine that are to be found there, too, at
+            the same place.
     """
 
     image: str
@@ -46,6 +47,7 @@ class Container:
     gpus: str | None = None
     shm_size: str | None = None
     arguments: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what no engine could make sense of.
@@ -185,7 +187,7 @@ class Environment:
         if self.container is not None:
             return f"container of {self.container.image}"
         if self.packages is None:
-            said = self.python or f"this interpreter, {sys.executable}"
+            said = self.python or "this interpreter"
             return f"{said} ({self.source})" if self.source else said
         names = [line for line in self.packages if not line.startswith("-")]
         shown = ", ".join(names[:_TEXT_PACKAGES]) or "no packages"
@@ -198,12 +200,11 @@ class Environment:
     def described(self) -> dict[str, Any]:
         """Return what a run says of it; of variables only the names."""
         said = asdict(self)
-        said["variables"] = sorted(self.variables)
-        said["text"] = self.text
+        said |= {"variables": sorted(self.variables), "text": self.text}
+        if self.container is not None:
+            said["container"] = _filled(asdict(self.container))
         del said["folder"]
-        return {
-            key: value for key, value in said.items() if value not in (None, [], ())
-        }
+        return _filled(said)
 
     def encoded(self) -> dict[str, Any]:
         """Return it as JSON."""
@@ -218,9 +219,17 @@ class Environment:
                 given[name] = tuple(given[name])
         if box := given.get("container"):
             given["container"] = Container(
-                **{**box, "arguments": tuple(box.get("arguments") or ())}
+                **{
+                    **box,
+                    "arguments": tuple(box["arguments"]),
+                    "folders": tuple(box["folders"]),
+                }
             )
         return cls(**given)
+
+
+def _filled(said: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in said.items() if value not in (None, [], ())}
 
 
 def dependencies_of(said: Mapping[str, Any]) -> Sequence[Any]:

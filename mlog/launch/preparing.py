@@ -26,6 +26,7 @@ from mlog.launch.containers import Engine, Mount, find_engine, folders
 from mlog.launch.environments import Container, Environment
 from mlog.launch.order import Order
 from mlog.run.recorder import Recorder
+from mlog.run.status import end_in_container, end_of_process
 
 __all__ = ["Prepared", "prepare"]
 
@@ -69,6 +70,8 @@ class Prepared:
         env: Environment of the process.
         notes: What there is to say about it, in the run.
         facts: What is known of the Python there, where that is not this one.
+        end_said: Finds what the script itself said of its end, by the run's folder and
+            the id of the process that was started.
         close: Removes what may be left of it; called when it has ended.
     """
 
@@ -76,6 +79,7 @@ class Prepared:
     env: dict[str, str]
     notes: tuple[str, ...] = ()
     facts: Mapping[str, Any] | None = None
+    end_said: Callable[[Path, int], dict[str, Any]] = end_of_process
     close: Callable[[], None] = lambda: None
 
 
@@ -163,7 +167,9 @@ class _Preparation:
         engine = find_engine(container.engine, os.environ)
         engine.need(container.image, self._log)
         copy = self._copy()
-        mounts = [*folders(self._root, self._cwd), Mount(str(copy), is_fixed=True)]
+        further = map(Path, filter(os.path.exists, container.folders))
+        mounts = folders(self._root, self._cwd, *further)
+        mounts.append(Mount(str(copy), is_fixed=True))
         variables = self._variables(copy, mounts)
         name = f"mlog-{self._order.run_id[:40]}-{os.urandom(3).hex()}"
         python = self._wanted.python or "python"
@@ -192,6 +198,7 @@ class _Preparation:
             engine.env_of(variables),
             self._notes(found),
             _facts(found or {}),
+            end_in_container,
             lambda: engine.remove(name),
         )
 

@@ -32,7 +32,6 @@ from mlog.run.collect import FOLDERS
 from mlog.run.recorder import Recorder
 from mlog.run.snapshot import copy_snapshot
 from mlog.run.start import start_run
-from mlog.run.status import end_of_process
 from mlog.run.summary import Summary
 from mlog.run.waiting import CANCEL
 
@@ -199,14 +198,15 @@ class _Supervisor:
         self._run._event("run.artifact", output.finish())
         self._collect(cwd, started)
         self._sum_up()
-        self._finish(end, child.pid, list(output.last))
+        said = ready.end_said(self.path, child.pid) if end.code == 0 else {}
+        self._finish(end, said, list(output.last))
 
-    def _finish(self, end: End, pid: int, last: list[str]) -> None:
+    def _finish(self, end: End, said: dict[str, Any], last: list[str]) -> None:
         if end.reason is not None:
             error = {"msg": self._why(end.reason), "exit_code": end.code}
             self._run.end("Canceled", error)
         elif end.code == 0:
-            said = end_of_process(self.path, pid)  # `run.fail()`, and an exit of 0
+            # `run.fail()`, and an exit of 0
             self._run.end(said.get("status") or "Completed", said.get("error"))
         else:
             text = describe(end.code)
