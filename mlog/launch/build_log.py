@@ -42,16 +42,23 @@ class BuildLog:
         last: The last lines, without secrets.
     """
 
-    def __init__(self, recorder: Recorder, is_cancelled: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        recorder: Recorder,
+        is_cancelled: Callable[[], bool],
+        grace: float = _GRACE,
+    ) -> None:
         """Prepare; nothing is written yet.
 
         Args:
             recorder: Of the run.
             is_cancelled: Asked several times a second while something runs.
+            grace: Seconds that it then has to end by itself.
         """
         self.last: deque[str] = deque(maxlen=_LAST)
         self._recorder = recorder
         self._is_cancelled = is_cancelled
+        self._grace = grace
         self._file: OpenFile | None = None
         self._is_there = False
         self._digest = hashlib.sha256()
@@ -117,7 +124,7 @@ class BuildLog:
         try:
             self._follow(process)
         except BaseException:
-            _end(process)
+            _end(process, self._grace)
             raise
         finally:
             if process.stdout is not None:
@@ -196,9 +203,9 @@ def _has_exited(process: "subprocess.Popen[bytes]") -> bool:
     return os.waitid(os.P_PID, process.pid, flags) is not None
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
+def _end(process: "subprocess.Popen[bytes]", grace: float) -> None:
     """End a process and what it has started: asked first, then killed."""
-    until = time.monotonic() + _GRACE
+    until = time.monotonic() + grace
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGTERM)
         while not _has_exited(process) and time.monotonic() < until:

@@ -129,9 +129,9 @@ def _write_dict(
     put("{" + start)
     is_first = True
     for key, item in value.items():
-        if not isinstance(key, str):
+        if type(key) is not str:
             raise JSONEncodeError("Dict key must be str")
-        head = encode_basestring(str(key)) + (": " if indent else ":")
+        head = encode_basestring(key) + (": " if indent else ":")
         put(head if is_first else between + head)
         is_first = False
         _write(item, default, put, indent, depth + 1)

@@ -42,7 +42,7 @@ class FakeDocker:
         self.client = folder / "client" / name
         self.client.parent.mkdir()
         self.client.write_text(
-            f'#!/bin/sh\nFAKE_DOCKER={self.state} exec {sys.executable} {FAKE} "$@"\n'
+            f'#!/bin/sh\nFAKE_DOCKER={self.state} exec {sys.executable} -I -S {FAKE} "$@"\n'
         )
         self.client.chmod(0o755)
         self.inside = folder / "bin"
