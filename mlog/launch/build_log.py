@@ -21,7 +21,7 @@ from mlog.entry import stamp
 from mlog.folder import OpenFile
 from mlog.launch.lines import Lines
 from mlog.run.recorder import Recorder
-from mlog.run.waiting import BUILD, BUILD_LOG
+from mlog.run.waiting import BUILD, BUILD_LOG, NOTES
 
 __all__ = ["BuildLog", "Cancelled"]
 
@@ -66,12 +66,19 @@ class BuildLog:
 
     def line(self, text: str) -> None:
         """Take one line."""
+        self._keep(text, BUILD, "INFO")
+
+    def remark(self, text: str) -> None:
+        """Take a line that is to be seen by whoever looks at the run."""
+        self._keep(text, NOTES, "WARNING")
+
+    def _keep(self, text: str, logger: str, level: str) -> None:
         redactor = self._recorder.redactor
         text = redactor.text(text) if redactor is not None else text
         self.last.append(text)
         try:
             self._append(f"{text}\n".encode("utf-8", "replace"))
-            self._write(text)
+            self._write(text, logger, level)
         except OSError as exc:
             self._file = None
             self._recorder.writer.lose(exc.strerror or str(exc), None)
@@ -185,12 +192,12 @@ class BuildLog:
             self._size += done
             view = view[done:]
 
-    def _write(self, text: str) -> None:
+    def _write(self, text: str, logger: str, level: str) -> None:
         entry: dict[str, Any] = {
             "ts": stamp(time.time_ns() // 1_000),
             "seq": 0,
-            "level": "INFO",
-            "logger": BUILD,
+            "level": level,
+            "logger": logger,
         }
         if text:
             entry["msg"] = text

@@ -198,7 +198,7 @@ def _base(wanted: Environment, env: Mapping[str, str], log: BuildLog) -> Interpr
         return running()
     found, remark = find_python(wanted.python_version, env)
     if remark:
-        log.line(remark)
+        log.remark(remark)
     return found
 
 

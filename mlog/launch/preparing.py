@@ -22,7 +22,7 @@ from mlog.errors import MlogError
 from mlog.launch.build_log import BuildLog
 from mlog.launch.builds import build
 from mlog.launch.carry import carried_path, carry
-from mlog.launch.containers import Engine, Mount, find_engine, folders
+from mlog.launch.containers import Mount, find_engine, folders
 from mlog.launch.environments import Container, Environment
 from mlog.launch.order import Order
 from mlog.run.recorder import Recorder
@@ -112,7 +112,7 @@ def prepare(
         return Prepared(order.line, dict(env), wanted.remarks)
     log = BuildLog(recorder, is_cancelled)
     for remark in wanted.remarks:
-        log.line(remark)
+        log.remark(remark)
     preparation = _Preparation(order, wanted, cwd, env, recorder, log)
     try:
         if wanted.container is not None:
@@ -188,9 +188,17 @@ class _Preparation:
             )
 
         looking = {k: v for k, v in variables.items() if k != "MLOG_RUN"}
-        found = self._look_inside(
-            engine, started([python, "-c", _LOOK], "/", looking), looking, name
-        )
+        command = started([python, "-c", _LOOK], "/", looking)
+        failing = f"image {container.image} has no {python} that runs"
+        found: dict[str, Any] | None = None
+        try:
+            found = _look(command, engine.env_of(looking), failing)
+        except MlogError:
+            if self._is_script:
+                raise
+        finally:  # of a client that was killed it may still be there
+            engine.remove(name)
+        self._log.check()
         line = started(self._line(python), str(self._cwd), variables)
         self._log.line("$ " + " ".join(line))
         return Prepared(
@@ -209,12 +217,14 @@ class _Preparation:
     def _copy(self) -> Path:
         return carry(self._root, self._folder.access)
 
+    @property
+    def _is_script(self) -> bool:
+        return self._order.definition.get("script") is not None
+
     def _line(self, python: str) -> list[str]:
         """Return the command line with the Python that was found."""
         line = self._order.line
-        if self._order.definition.get("script") is None:
-            return line
-        return [python, *line[1:]]
+        return [python, *line[1:]] if self._is_script else line
 
     def _carried(self, path: str | None, copy: Path) -> str:
         """Return a PYTHONPATH that leads to the copy wherever it led to mlog."""
@@ -231,30 +241,13 @@ class _Preparation:
         variables = {**own, **self._order.variables}
         return {**variables, "PYTHONPATH": os.pathsep.join(parts)}
 
-    def _look_inside(
-        self, engine: Engine, line: list[str], variables: Mapping[str, str], name: str
-    ) -> dict[str, Any] | None:
-        """Return what is known of the Python of an image; None: it has none."""
-        try:
-            return _look(
-                line,
-                engine.env_of(variables),
-                f"image {line[line.index('') + 1]} has no Python that runs",
-            )
-        except MlogError:
-            if self._order.definition.get("script") is not None:
-                raise
-            return None  # a command may do without
-        finally:
-            self._log.check()
-
     def _notes(self, found: Mapping[str, Any] | None) -> tuple[str, ...]:
-        remarks = self._wanted.remarks
+        """Return why there are no metrics, where that is so."""
         why = "there is no Python" if found is None else found.get("why")
-        if why:
-            text = f"metrics and log records of the script are not recorded: {why}"
-            return (*remarks, f"{text}; what it prints is")
-        return remarks
+        if not why:
+            return ()
+        text = f"metrics and log records of the script are not recorded: {why}"
+        return (f"{text}; what it prints is",)
 
 
 def _is_this(wanted: Environment) -> bool:

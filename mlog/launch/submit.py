@@ -20,6 +20,7 @@ import orjson
 
 from mlog.errors import MlogError, say
 from mlog.launch.config import ScriptRunConfig
+from mlog.launch.environments import Environment
 from mlog.launch.order import Order
 from mlog.layout import experiment_name, find_root, new_run_id, run_folder
 from mlog.plain import to_json
@@ -105,6 +106,7 @@ def submit(
         "parent": _parent(parent, folder),
         "mode": mode,
     }
+    runs_in = config.runs_in
     order = Order(
         root=str(folder),
         experiment=experiment_name(experiment, cwd=config.source, script=config.script),
@@ -113,11 +115,11 @@ def submit(
         source=str(config.source),
         in_place=config.in_place,
         interpreter=config.interpreter,
-        environment=config.runs_in.encoded(),
+        environment=runs_in.encoded(),
         seconds=config.max_run_duration_seconds,
         grace=grace,
         variables=config.variables,
-        definition=_definition(config),
+        definition=_definition(config, runs_in),
         run={key: to_json(value) for key, value in options.items() if value},
     )
     run = _start_supervisor(order)
@@ -133,7 +135,7 @@ def _parent(parent: RunCore | str | os.PathLike[str] | None, root: Path) -> str 
     return None if parent is None else str(find_run(os.fspath(parent), root=root))
 
 
-def _definition(config: ScriptRunConfig) -> dict[str, Any]:
+def _definition(config: ScriptRunConfig, runs_in: Environment) -> dict[str, Any]:
     """Return what the run says of how it was submitted."""
     return {
         "script": config.script,
@@ -142,7 +144,7 @@ def _definition(config: ScriptRunConfig) -> dict[str, Any]:
         "source_directory": str(config.source),
         "target": "local",
         "interpreter": config.interpreter,
-        "environment": config.runs_in.described(),
+        "environment": runs_in.described(),
         "max_run_duration_seconds": config.max_run_duration_seconds,
         "in_place": config.in_place,
     }

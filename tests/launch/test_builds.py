@@ -10,7 +10,6 @@ import signal
 import stat
 import subprocess
 import sys
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,34 +28,10 @@ from mlog.run.waiting import request_cancel
 from tests.helpers import REPO, entries
 from tests.launch.conftest import Launch, wait_for_end
 from tests.launch.helpers import events, is_alive, pid_in, printed, statuses, wait_until
+from tests.launch.making import make_wheel
 
 Finished = Callable[..., Path]
 Build = Callable[..., str]
-
-
-def make_wheel(folder: Path, name: str, version: str, *, needs: str = "") -> Path:
-    """Make a wheel with one module that knows its version.
-
-    Source: packaging.python.org, "Binary distribution format".
-    """
-    info = f"{name}-{version}.dist-info"
-    required = f"Requires-Dist: {needs}\n" if needs else ""
-    files = {
-        f"{name}.py": f"VERSION = {version!r}\n",
-        f"{info}/METADATA": (
-            f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{required}"
-        ),
-        f"{info}/WHEEL": (
-            "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\n"
-            "Tag: py3-none-any\n"
-        ),
-    }
-    record = "".join(f"{path},,\n" for path in (*files, f"{info}/RECORD"))
-    wheel = folder / f"{name}-{version}-py3-none-any.whl"
-    with zipfile.ZipFile(wheel, "w") as archive:
-        for path, text in {**files, f"{info}/RECORD": record}.items():
-            archive.writestr(path, text)
-    return wheel
 
 
 @pytest.fixture(scope="module")

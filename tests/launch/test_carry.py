@@ -112,7 +112,7 @@ print(importlib.util.find_spec("orjson"), mlog.entry.orjson.__name__)
 
 RUN = """
 import logging, mlog
-logging.lastResort = None
+logging.getLogger().addHandler(logging.NullHandler())
 with mlog.start_run("carried", params={"a": 1}) as run:
     log = logging.getLogger("train")
     for step in range(3):

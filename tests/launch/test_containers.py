@@ -10,7 +10,6 @@ import json
 import os
 import stat
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,54 +25,10 @@ from mlog.run.waiting import request_cancel
 from tests.helpers import entries
 from tests.launch.conftest import Launch, wait_for_end
 from tests.launch.helpers import events, is_alive, pid_in, printed, statuses, wait_until
+from tests.launch.making import IMAGE, FakeDocker
 from tests.launch.test_submit import HANG
 
-FAKE = Path(__file__).with_name("fake_docker.py")
-IMAGE = "python:slim"
 Finished = Callable[..., Path]
-
-
-class FakeDocker:
-    """The fake on `PATH`, and what it was told."""
-
-    def __init__(self, folder: Path, name: str = "docker") -> None:
-        self.state = folder / "state"
-        self.state.mkdir(parents=True)
-        self.client = folder / "client" / name
-        self.client.parent.mkdir()
-        self.client.write_text(
-            f'#!/bin/sh\nFAKE_DOCKER={self.state} exec {sys.executable} -I -S {FAKE} "$@"\n'
-        )
-        self.client.chmod(0o755)
-        self.inside = folder / "bin"
-        self.inside.mkdir()
-        base = getattr(sys, "_base_executable", sys.executable)
-        (self.inside / "python").symlink_to(base)
-        self.has(local={IMAGE: f"{self.inside}:/bin:/usr/bin"})
-        self.secure("[name=seccomp,profile=builtin]")
-
-    def has(
-        self, local: dict[str, str], registry: dict[str, str] | None = None
-    ) -> None:
-        """Say which images there are, with the `PATH` in each."""
-        images = {"local": local, "registry": registry or {}}
-        (self.state / "images.json").write_text(json.dumps(images))
-
-    def secure(self, text: str) -> None:
-        """Say what `info` tells of security."""
-        (self.state / "security").write_text(text)
-
-    @property
-    def calls(self) -> list[list[str]]:
-        """The command lines so far."""
-        text = (self.state / "calls.jsonl").read_text()
-        return [json.loads(line) for line in text.splitlines()]
-
-    @property
-    def containers(self) -> list[str]:
-        """Names of the containers that are there."""
-        folder = self.state / "containers"
-        return sorted(path.name for path in folder.glob("*"))
 
 
 @pytest.fixture
@@ -245,7 +200,7 @@ def test_an_image_without_python_is_told(
     (docker.inside / "python").unlink()
     docker.has(local={"busybox": str(docker.inside)})
     (end,) = events(finished("", config=of_image("busybox")), "run.end")
-    assert "image busybox has no Python that runs: " in end["error"]["msg"]
+    assert "image busybox has no python that runs: " in end["error"]["msg"]
     config = {**of_image("busybox"), "command": ["/bin/echo", "hello"]}
     folder = finished(config=config)
     assert printed(folder) == ["hello"]
