@@ -83,6 +83,7 @@ class ScriptRunConfig:
             ValueError: Neither or both of script and command are given, or something
                 is asked for that there is not here.
             TypeError: An argument is of a wrong kind.
+            MlogError: A file of the environment makes no sense.
         """
         self.source_directory = os.fspath(source_directory) or "."
         self.script = os.fspath(script) if script is not None else None

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from mlog.errors import MlogError
 from mlog.launch import conda_file
 from mlog.launch.conda import CondaPackages, from_conda
 from mlog.launch.requirements import read_requirements, resolved
@@ -103,7 +104,8 @@ class Environment:
                 `docker:IMAGE` or `podman:IMAGE`.
 
         Raises:
-            OSError, ValueError: A file cannot be read, or the text is empty.
+            OSError, MlogError: A file cannot be read, or makes no sense.
+            ValueError: The text is empty.
         """
         if not text.strip() or "\0" in text:
             raise ValueError(f"environment must name one, got {text!r}")
@@ -115,6 +117,8 @@ class Environment:
             )
         path = os.path.expanduser(text)
         suffix = os.path.splitext(path)[1].lower()
+        if suffix in (*_REQUIREMENTS, *_CONDA) and not os.path.exists(path):
+            raise FileNotFoundError(f"there is no file {path} to take packages from")
         if suffix in _REQUIREMENTS:
             return cls.from_requirements(path)
         if suffix in _CONDA:
@@ -130,10 +134,13 @@ class Environment:
         """Install what a requirements file of pip lists.
 
         Raises:
-            OSError, ValueError: It cannot be read.
+            OSError, MlogError: It cannot be read.
         """
         file = Path(os.path.abspath(os.path.expanduser(path)))
-        lines = read_requirements(file)
+        try:
+            lines = read_requirements(file)
+        except ValueError as exc:
+            raise MlogError(f"{file} cannot be read: {exc}") from exc
         return cls(packages=tuple(lines), folder=str(file.parent), source=file.name)
 
     @classmethod
@@ -141,14 +148,14 @@ class Environment:
         """Install by pip what a conda file lists.
 
         Raises:
-            OSError, ValueError: It cannot be read, or pip cannot do what it asks for.
+            OSError, MlogError: It cannot be read, or pip cannot do what it asks for.
         """
         file = Path(os.path.abspath(os.path.expanduser(path)))
         try:
             said = conda_file.parse(file.read_text("utf-8-sig"))
             found = from_conda(dependencies_of(said))
         except ValueError as exc:
-            raise ValueError(f"{file} cannot be read: {exc}") from exc
+            raise MlogError(f"{file} cannot be read: {exc}") from exc
         return cls.from_packages(found, file.parent, file.name)
 
     @classmethod

@@ -39,8 +39,8 @@ def environment_of(given: Any, docker: Any = None) -> Environment:
         docker: None, or v1's `DockerConfiguration`.
 
     Raises:
-        OSError, ValueError: A file cannot be read, or something is asked for that is
-            not done here.
+        OSError, MlogError: A file cannot be read, or makes no sense.
+        ValueError: Something is asked for that is not done here.
     """
     if isinstance(given, Environment):
         found = given

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mlog.errors import MlogError
 from mlog.launch.environments import Container, Environment
 
 
@@ -60,7 +61,7 @@ def test_a_file_that_makes_no_sense_is_named(
     tmp_path: Path, name: str, text: str, says: str
 ) -> None:
     (tmp_path / name).write_text(text)
-    with pytest.raises(ValueError, match=says) as caught:
+    with pytest.raises(MlogError, match=says) as caught:
         Environment.named(str(tmp_path / name))
     assert str(tmp_path / name) in str(caught.value)
 
@@ -69,7 +70,7 @@ def test_what_names_nothing_is_refused(tmp_path: Path) -> None:
     for text in ("", "  ", "a\0b"):
         with pytest.raises(ValueError, match="environment must name one"):
             Environment.named(text)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*none\.txt"):
         Environment.named(str(tmp_path / "none.txt"))
     with pytest.raises(ValueError, match="an image needs a name"):
         Environment.named("docker:")
