@@ -191,6 +191,7 @@ def _watch(folder: Path) -> int:
     if state.status == "Completed" or seen.code:
         return seen.code
     message = (state.error or {}).get("msg") or _UNWATCHED
+    message, _, _ = message.partition("\n")  # more of it was shown as it came
     raise MlogError(f"run {state.run_id} is {state.status}: {message}")
 
 

@@ -39,7 +39,7 @@ class BuildLog:
     """Takes the lines of one preparation. For one thread; never raises for a full disk.
 
     Attributes:
-        last: The last lines, without secrets.
+        last: The last lines of what was run last, without secrets.
     """
 
     def __init__(
@@ -114,6 +114,7 @@ class BuildLog:
             OSError: It cannot be started.
             Cancelled: It was ended because somebody wants the run ended.
         """
+        self.last.clear()
         with tempfile.TemporaryFile() as text:
             text.write(given.encode())
             text.seek(0)

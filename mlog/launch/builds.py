@@ -166,12 +166,22 @@ class _Builder:
             keeps=[self._lock],
         )
         if code != 0:
-            last = "\n".join(list(self._log.last)[-_LAST:])
-            what = self._wanted.source or "the environment"
-            raise MlogError(
-                f"{what} cannot be installed: {os.path.basename(command[0])} ended with "
-                f"exit code {code}; the end of {BUILD_LOG}:\n{last}"
-            )
+            raise MlogError(self._failure(code))
+
+    def _failure(self, code: int) -> str:
+        """Return why something cannot be installed: the last line first, then more."""
+        last = [line for line in self._log.last if line.strip()][-_LAST:]
+        what = self._wanted.source or "the environment"
+        if not last:
+            return f"{what} cannot be installed: exit code {code}"
+        why = last[-1].strip(" ╰─▶×").removeprefix("ERROR: ").removeprefix("error: ")
+        return "\n".join(
+            [
+                f"{what} cannot be installed: {why}",
+                f"(exit code {code}; the end of {BUILD_LOG}:)",
+                *last,
+            ]
+        )
 
 
 _QUIET = {

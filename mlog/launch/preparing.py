@@ -43,7 +43,7 @@ import json, os, sys
 version = "%d.%d.%d" % sys.version_info[:3]
 why = ""
 if sys.version_info < (3, 11):
-    why = "it is Python " + version + ", and mlog needs 3.11"
+    why = "Python " + version + " is older than 3.11"
 else:
     try:
         import mlog.run.joining, mlog.run.begin
@@ -146,16 +146,15 @@ class _Preparation:
     def in_interpreter(self) -> Prepared:
         """Return how it is started in another interpreter, built for it or there."""
         env = self._env
+        for name in ("VIRTUAL_ENV", "PYTHONHOME"):
+            env.pop(name, None)
         if self._wanted.packages is not None:
             python = self._built()
             env["VIRTUAL_ENV"] = os.path.dirname(os.path.dirname(python))
         else:
             python = _found(self._wanted.python or sys.executable, env)
-        env["PATH"] = os.pathsep.join(
-            filter(None, (os.path.dirname(python), env.get("PATH")))
-        )
+        env["PATH"] = _in_front(os.path.dirname(python), env.get("PATH"))
         env["PYTHONPATH"] = self._carried(env.get("PYTHONPATH"), self._copy())
-        env.pop("PYTHONHOME", None)
         looking = {k: v for k, v in env.items() if k != "MLOG_RUN"}
         found = _look([python, "-c", _LOOK], looking, f"{python} does not run")
         return Prepared(
@@ -246,8 +245,7 @@ class _Preparation:
         why = "there is no Python" if found is None else found.get("why")
         if not why:
             return ()
-        text = f"metrics and log records of the script are not recorded: {why}"
-        return (f"{text}; what it prints is",)
+        return (f"only what the script prints is recorded, no metrics: {why}",)
 
 
 def _is_this(wanted: Environment) -> bool:
@@ -255,6 +253,12 @@ def _is_this(wanted: Environment) -> bool:
     if wanted.container is not None or wanted.packages is not None:
         return False
     return wanted.python in (None, sys.executable)
+
+
+def _in_front(first: str, path: str | None) -> str:
+    """Return a PATH that begins with a folder."""
+    parts = [part for part in (path or "").split(os.pathsep) if part]
+    return os.pathsep.join([first, *parts[parts[:1] == [first] :]])
 
 
 def _found(python: str, env: Mapping[str, str]) -> str:

@@ -154,10 +154,7 @@ class _Supervisor:
         if ready is None or self._is_cancelled():
             self._run.end("Canceled", self._why("cancel"))
             return
-        try:
-            self._execute(ready, cwd)
-        finally:
-            ready.close()
+        self._execute(ready, cwd)
 
     def _find_environment(self, cwd: Path) -> Prepared | None:
         """Return how the script is started; None: cancelled meanwhile."""
@@ -186,14 +183,17 @@ class _Supervisor:
         child = Child(ready.line, cwd=cwd, env=ready.env)
         started = time.time()
         self._status("Running", pid=child.pid)
-        end = watch(
-            child,
-            output,
-            is_cancelled=self._is_cancelled,
-            on_end=self._on_end,
-            seconds=order.seconds,
-            grace=order.grace,
-        )
+        try:
+            end = watch(
+                child,
+                output,
+                is_cancelled=self._is_cancelled,
+                on_end=self._on_end,
+                seconds=order.seconds,
+                grace=order.grace,
+            )
+        finally:
+            ready.close()
         self._status("Finalizing", exit_code=end.code)
         self._run._event("run.artifact", output.finish())
         self._collect(cwd, started)

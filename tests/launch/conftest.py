@@ -79,7 +79,7 @@ def python310() -> str:
 
 
 @pytest.fixture
-def python312() -> str:
+def another_python() -> str:
     """Return a Python that mlog runs on, whichever runs the tests."""
     return _pyenv("3.12" if sys.version_info[:2] != (3, 12) else "3.13")
 

@@ -99,13 +99,13 @@ def test_packages_come_last_on_the_path(copy: Path, tmp_path: Path) -> None:
     assert not any(p.startswith(str(copy)) for p in path[:-3])
 
 
-def test_nobody_sees_an_orjson_that_is_none(copy: Path, python312: str) -> None:
+def test_nobody_sees_an_orjson_that_is_none(copy: Path, another_python: str) -> None:
     """What stands for it in mlog goes by another name."""
     code = """
 import importlib.util, mlog.entry
 print(importlib.util.find_spec("orjson"), mlog.entry.orjson.__name__)
 """
-    assert python_of(copy, python312, code).split() == [
+    assert python_of(copy, another_python, code).split() == [
         *("None", "mlog.launch.plain_orjson")
     ]
 
@@ -130,11 +130,11 @@ print(run.path, run.get_metrics()["loss"][-1])
 
 
 def test_another_python_records_the_same(
-    copy: Path, python312: str, tmp_path: Path
+    copy: Path, another_python: str, tmp_path: Path
 ) -> None:
     """By the stand-in for orjson, into files that any reader takes."""
     shapes = []
-    for python in (sys.executable, python312):
+    for python in (sys.executable, another_python):
         out = python_of(copy, python, RUN, MLOG_DIR=str(tmp_path), HOME=str(tmp_path))
         folder, last = out.split()
         assert float(last) == pytest.approx(1 / 3)

@@ -21,36 +21,38 @@ print(sys.version.split()[0])
 """
 
 
-def test_another_python_writes_into_the_run(finished: Finished, python312: str) -> None:
+def test_another_python_writes_into_the_run(
+    finished: Finished, another_python: str
+) -> None:
     """Though mlog is not installed there; and the run says what it ran in."""
-    folder = finished(CODE, config={"environment": python312})
+    folder = finished(CODE, config={"environment": another_python})
     (version,) = printed(folder)
     assert [e["metric"] for e in entries(folder, "metrics")] == [{"loss": 0.5}]
     state = read_state(folder)
-    assert state.launch["environment"]["text"] == python312
+    assert state.launch["environment"]["text"] == another_python
     assert state.environment["python"] == version
-    assert state.environment["executable"] == python312
+    assert state.environment["executable"] == another_python
     assert "orjson" not in state.environment["packages"]
     assert printed(folder, "mlog.launch") == []
 
 
 def test_a_script_for_the_azure_sdk_runs_in_another_python(
-    finished: Finished, python312: str
+    finished: Finished, another_python: str
 ) -> None:
     code = "from azureml.core import Run\nRun.get_context().log('a', 1)"
-    folder = finished(code, config={"environment": python312, "azureml": True})
+    folder = finished(code, config={"environment": another_python, "azureml": True})
     assert [e["metric"] for e in entries(folder, "metrics")] == [{"a": 1}]
 
 
 def test_a_child_of_a_script_in_another_python_joins_the_run(
-    finished: Finished, python312: str
+    finished: Finished, another_python: str
 ) -> None:
     code = """
 import subprocess, sys
 child = "import logging; logging.getLogger('c').info(metric={'x': 1})"
 subprocess.run([sys.executable, "-c", child], check=True)
 """
-    folder = finished(code, config={"environment": python312})
+    folder = finished(code, config={"environment": another_python})
     assert [e["metric"] for e in entries(folder, "metrics")] == [{"x": 1}]
 
 
@@ -64,7 +66,7 @@ def test_a_python_that_is_too_old_runs_without_metrics(
     assert events(folder, "run.end")[0]["error"]["exit_code"] == 3
     (note,) = printed(folder, "mlog.launch")
     assert note.startswith(
-        "metrics and log records of the script are not recorded: it is Python 3.10."
+        "only what the script prints is recorded, no metrics: Python 3.10."
     )
 
 
@@ -105,9 +107,9 @@ def test_an_environment_keeps_its_own_packages(
 
 
 def test_an_interpreter_may_be_named(
-    finished: Finished, python312: str, monkeypatch: pytest.MonkeyPatch
+    finished: Finished, another_python: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = os.path.dirname(python312)
+    folder = os.path.dirname(another_python)
     name = "python" + ".".join(os.path.basename(os.path.dirname(folder)).split(".")[:2])
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     found = finished(CODE, config={"environment": name})
@@ -115,12 +117,12 @@ def test_an_interpreter_may_be_named(
 
 
 def test_python_in_a_command_is_the_environments(
-    finished: Finished, python312: str
+    finished: Finished, another_python: str
 ) -> None:
     command = "python -c 'import sys; print(sys.executable)'"
-    config = {"command": command, "environment": python312}
+    config = {"command": command, "environment": another_python}
     (path,) = printed(finished(config=config))
-    assert os.path.dirname(path) == os.path.dirname(python312)
+    assert os.path.dirname(path) == os.path.dirname(another_python)
 
 
 @pytest.mark.parametrize(
