@@ -168,13 +168,16 @@ class _Preparation:
         copy = self._copy()
         further = map(Path, filter(os.path.exists, container.folders))
         mounts = folders(self._root, self._cwd, *further)
-        mounts.append(Mount(str(copy), is_fixed=True))
-        variables = self._variables(copy, mounts)
+        fixed = Mount(str(copy), is_fixed=True)
+        variables = self._variables(copy, [*mounts, fixed])
         name = f"mlog-{self._order.run_id[:40]}-{os.urandom(3).hex()}"
         python = self._wanted.python or "python"
 
         def started(
-            line: Sequence[str], cwd: str, given: Mapping[str, str]
+            line: Sequence[str],
+            cwd: str,
+            given: Mapping[str, str],
+            mounts: Sequence[Mount],
         ) -> list[str]:
             return engine.command(
                 container,
@@ -187,7 +190,8 @@ class _Preparation:
             )
 
         looking = {k: v for k, v in variables.items() if k != "MLOG_RUN"}
-        command = started([python, "-c", _LOOK], "/", looking)
+        # The copy can be written here, so that Python keeps what it has compiled.
+        command = started([python, "-c", _LOOK], "/", looking, mounts)
         failing = f"image {container.image} has no {python} that runs"
         found: dict[str, Any] | None = None
         try:
@@ -198,7 +202,8 @@ class _Preparation:
         finally:  # of a client that was killed it may still be there
             engine.remove(name)
         self._log.check()
-        line = started(self._line(python), str(self._cwd), variables)
+        line = self._line(python)
+        line = started(line, str(self._cwd), variables, [*mounts, fixed])
         self._log.line("$ " + " ".join(line))
         return Prepared(
             line,

@@ -12,7 +12,7 @@ from mlog.azureml.core import Dataset, Environment, Experiment, ScriptRunConfig
 from mlog.azureml.core.conda_dependencies import CondaDependencies
 from mlog.azureml.core.runconfig import DockerConfiguration, RunConfiguration
 from mlog.azureml.exceptions import ActivityFailedException
-from tests.launch.making import IMAGE, FakeDocker, make_wheel
+from tests.launch.making import IMAGE, FakeDocker, has_uv, make_wheel
 
 Script = Callable[..., ScriptRunConfig]
 
@@ -47,6 +47,7 @@ def test_packages_that_are_missing_are_installed(
     experiment: Experiment, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From where the conda dependencies say; the SDK's own are there in any case."""
+    monkeypatch.setenv("MLOG_INSTALLER", "uv" if has_uv() else "pip")
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     Path("wheels").mkdir()
     make_wheel(Path("wheels"), "gadget", "1.0")

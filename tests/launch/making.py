@@ -1,6 +1,8 @@
 """What the tests of environments make: small wheels, and a fake `docker` on `PATH`."""
 
 import json
+import shutil
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -32,6 +34,14 @@ def make_wheel(folder: Path, name: str, version: str, *, needs: str = "") -> Pat
         for path, text in {**files, f"{info}/RECORD": record}.items():
             archive.writestr(path, text)
     return wheel
+
+
+def has_uv() -> bool:
+    uv = shutil.which("uv")
+    if uv is None:
+        return False
+    done = subprocess.run([uv, "--version"], capture_output=True, check=False)
+    return done.returncode == 0
 
 
 class FakeDocker:

@@ -29,7 +29,7 @@ from mlog.run.waiting import request_cancel
 from tests.helpers import REPO, entries
 from tests.launch.conftest import Launch, wait_for_end
 from tests.launch.helpers import events, is_alive, pid_in, printed, statuses, wait_until
-from tests.launch.making import make_wheel
+from tests.launch.making import has_uv, make_wheel
 
 Finished = Callable[..., Path]
 Build = Callable[..., str]
@@ -53,14 +53,6 @@ def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("UV_NO_CONFIG", "1")
     monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
-
-
-def has_uv() -> bool:
-    uv = shutil.which("uv")
-    if uv is None:
-        return False
-    done = subprocess.run([uv, "--version"], capture_output=True, check=False)
-    return done.returncode == 0
 
 
 @pytest.fixture

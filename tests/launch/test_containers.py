@@ -32,6 +32,17 @@ from tests.launch.test_submit import HANG
 Finished = Callable[..., Path]
 
 
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("root")
+
+
+@pytest.fixture
+def run_dir(root: Path) -> Path:
+    """Return one root for all tests here, as making the copy of mlog takes time."""
+    return root
+
+
 @pytest.fixture
 def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeDocker:
     made = FakeDocker(tmp_path / "fake")

@@ -14,6 +14,18 @@ from tests.launch.helpers import events, printed, statuses
 
 Finished = Callable[..., Path]
 
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("root")
+
+
+@pytest.fixture
+def run_dir(root: Path) -> Path:
+    """Return one root for all tests here, as making the copy of mlog takes time."""
+    return root
+
+
 CODE = """
 import logging, sys
 logging.getLogger("train").info("hello", metric={"loss": 0.5}, step=1)
