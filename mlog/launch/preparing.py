@@ -6,8 +6,10 @@ be there; where it cannot be, the script runs all the same, and the run says why
 no metrics.
 """
 
+import functools
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -32,6 +34,7 @@ __all__ = ["Prepared", "prepare"]
 
 _TIMEOUT = 120
 _MARK = "mlog-found:"
+_OF_ENGINE = 125  # exit code of docker and podman where they could not do their part
 _HOME = "/tmp"  # there in any image, and anybody may write in it
 _INFO = re.compile(
     r"([A-Za-z0-9][A-Za-z0-9._-]*?)-([^-]+)(?:-py[0-9.]+)?\.(?:dist|egg)-info"
@@ -173,38 +176,31 @@ class _Preparation:
         name = f"mlog-{self._order.run_id[:40]}-{os.urandom(3).hex()}"
         python = self._wanted.python or "python"
 
-        def started(
-            line: Sequence[str],
-            cwd: str,
-            given: Mapping[str, str],
-            mounts: Sequence[Mount],
-        ) -> list[str]:
-            return engine.command(
-                container,
-                line,
-                name=name,
-                run_id=self._order.run_id,
-                cwd=cwd,
-                mounts=mounts,
-                variables=given,
-            )
-
+        start = functools.partial(
+            engine.command, container, name=name, run_id=self._order.run_id
+        )
         looking = {k: v for k, v in variables.items() if k != "MLOG_RUN"}
         # The copy can be written here, so that Python keeps what it has compiled.
-        command = started([python, "-c", _LOOK], "/", looking, mounts)
-        failing = f"image {container.image} has no {python} that runs"
+        command = start(
+            [python, "-c", _LOOK], cwd="/", mounts=mounts, variables=looking
+        )
+        failing = f"{python} does not run in a container of {container.image}"
         found: dict[str, Any] | None = None
         try:
             found = _look(command, engine.env_of(looking), failing)
-        except MlogError:
-            if self._is_script:
+        except _NoPythonError as exc:
+            if self._is_script or exc.code == _OF_ENGINE:
                 raise
         finally:  # of a client that was killed it may still be there
             engine.remove(name)
         self._log.check()
-        line = self._line(python)
-        line = started(line, str(self._cwd), variables, [*mounts, fixed])
-        self._log.line("$ " + " ".join(line))
+        line = start(
+            self._line(python),
+            cwd=str(self._cwd),
+            mounts=[*mounts, fixed],
+            variables=variables,
+        )
+        self._log.line(f"$ {shlex.join(line)}")
         return Prepared(
             line,
             engine.env_of(variables),
@@ -279,13 +275,25 @@ def _found(python: str, env: Mapping[str, str]) -> str:
     )
 
 
+class _NoPythonError(MlogError):
+    """A Python does not say what it is.
+
+    Attributes:
+        code: Exit code of what was started. None: it could not be, or did not end.
+    """
+
+    def __init__(self, text: str, code: int | None = None) -> None:
+        super().__init__(text)
+        self.code = code
+
+
 def _look(
     command: Sequence[str], env: Mapping[str, str], failing: str
 ) -> dict[str, Any]:
     """Return what a Python says of itself.
 
     Raises:
-        MlogError: It does not; `failing` and its last line are the message.
+        _NoPythonError: It does not; `failing` and why are the message.
     """
     try:
         done = subprocess.run(
@@ -300,13 +308,16 @@ def _look(
         _, mark, said = done.stdout.rpartition(_MARK.encode())
         if mark:
             return dict(orjson.loads(said))
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        why = lines[-1] if lines else f"exit code {done.returncode}"
     except (OSError, ValueError) as exc:
-        why = str(exc)
+        raise _NoPythonError(f"{failing}: {exc}") from exc
     except subprocess.TimeoutExpired:
-        why = f"it has not answered for {_TIMEOUT} s"
-    raise MlogError(f"{failing}: {why}")
+        text = f"{failing}: it has not answered for {_TIMEOUT} s"
+        raise _NoPythonError(text) from None
+    lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    # A client says what is wrong first, and then how to be helped.
+    which = 0 if done.returncode == _OF_ENGINE else -1
+    why = lines[which] if lines else f"exit code {done.returncode}"
+    raise _NoPythonError(f"{failing}: {why}", done.returncode)
 
 
 def _facts(found: Mapping[str, Any]) -> dict[str, Any] | None:

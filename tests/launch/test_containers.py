@@ -212,12 +212,23 @@ def test_an_image_without_python_is_told(
     (docker.inside / "python").unlink()
     docker.has(local={"busybox": str(docker.inside)})
     (end,) = events(finished("", config=of_image("busybox")), "run.end")
-    assert "image busybox has no python that runs: " in end["error"]["msg"]
+    failing = "python does not run in a container of busybox: "
+    assert end["error"]["msg"].startswith(failing)
     config = {**of_image("busybox"), "command": ["/bin/echo", "hello"]}
     folder = finished(config=config)
     assert printed(folder) == ["hello"]
     (note,) = printed(folder, "mlog.launch")
     assert "there is no Python" in note
+
+
+@pytest.mark.parametrize("what", [{}, {"command": ["/bin/echo", "never"]}])
+def test_what_the_engine_refuses_is_told(
+    docker: FakeDocker, finished: Finished, what: dict[str, Any]
+) -> None:
+    config = {**of_image(arguments=("--no-such-option",)), **what}
+    folder = finished(config=config)
+    assert "no-such-option" in events(folder, "run.end")[0]["error"]["msg"]
+    assert printed(folder) == []
 
 
 def test_an_old_python_in_an_image_runs_without_metrics(
