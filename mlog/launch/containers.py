@@ -190,7 +190,9 @@ def find_engine(chosen: str | None, env: Mapping[str, str]) -> Engine:
             f"container out ({_CHOICE} names another client)"
         )
     path = found[0]
-    kind = "podman" if "podman" in os.path.basename(path) else "docker"
+    # Distributions with podman call it docker, too, for those who are used to that.
+    is_podman = "podman" in _ask(path, "--version").stdout.lower()
+    kind = "podman" if is_podman else "docker"
     said = _ask(path, "info", "--format", _INFO[kind])
     if said.returncode != 0:
         why = (said.stderr.strip() or said.stdout.strip()).splitlines()

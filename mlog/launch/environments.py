@@ -156,7 +156,9 @@ class Environment:
             found = from_conda(dependencies_of(said))
         except ValueError as exc:
             raise MlogError(f"{file} cannot be read: {exc}") from exc
-        return cls.from_packages(found, file.parent, file.name)
+        made = cls.from_packages(found, file.parent, file.name)
+        variables = said.get("variables")
+        return made.with_variables(variables) if isinstance(variables, dict) else made
 
     @classmethod
     def from_packages(

@@ -13,8 +13,8 @@ a process of this machine, and does what a test can see of an engine:
 What it cannot show: file systems, users and limits of a real container.
 
 `FAKE_DOCKER` names a folder: `images.json` (`{"local": {name: folder of PATH},
-"registry": {…}}`), `calls.jsonl` with all command lines, `containers/<name>` with the
-process ids of those that are there.
+"registry": {…}}`), `calls.jsonl` with all command lines, `version` and `security` with
+what it says of itself, `containers/<name>` with the process ids of those that are there.
 """
 
 import argparse
@@ -34,6 +34,8 @@ def main() -> int:
     with (STATE / "calls.jsonl").open("a") as calls:
         calls.write(json.dumps(sys.argv[1:]) + "\n")
     match sys.argv[1:]:
+        case ["--version"]:
+            return say((STATE / "version").read_text())
         case ["info", "--format", "{{.SecurityOptions}}"]:
             return say((STATE / "security").read_text())
         case ["info", "--format", "{{.Host.Security.Rootless}}"]:

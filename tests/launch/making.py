@@ -62,6 +62,7 @@ class FakeDocker:
         (self.inside / "python").symlink_to(base)
         self.has(local={IMAGE: f"{self.inside}:/bin:/usr/bin"})
         self.secure("[name=seccomp,profile=builtin]")
+        self.is_called(f"{name} version 1.0")
 
     def has(
         self, local: dict[str, str], registry: dict[str, str] | None = None
@@ -73,6 +74,10 @@ class FakeDocker:
     def secure(self, text: str) -> None:
         """Say what `info` tells of security."""
         (self.state / "security").write_text(text)
+
+    def is_called(self, text: str) -> None:
+        """Say what `--version` tells."""
+        (self.state / "version").write_text(text)
 
     @property
     def calls(self) -> list[list[str]]:

@@ -364,6 +364,9 @@ def test_the_engine_may_be_chosen(tmp_path: Path) -> None:
     assert find_engine(None, only).kind == "podman"
     docker.secure("[name=seccomp,profile=builtin name=rootless]")
     assert find_engine(None, {"PATH": path}).is_rootless
+    docker.is_called("podman version 4.3.1")
+    docker.secure("false")
+    assert find_engine("docker", {"PATH": path}).kind == "podman"
 
 
 def test_no_client_at_all_is_one_line() -> None:

@@ -28,10 +28,12 @@ def test_a_text_names_a_requirements_file(tmp_path: Path) -> None:
 def test_a_text_names_a_conda_file(tmp_path: Path) -> None:
     (tmp_path / "env.yml").write_text(
         "dependencies:\n- python=3.12\n- pytorch=2\n- pip:\n  - a\n"
+        "variables:\n  SHADE: green\n"
     )
     environment = Environment.named(str(tmp_path / "env.yml"))
     assert environment.packages == ("torch==2.*", "a")
     assert environment.python_version == "==3.12.*"
+    assert environment.variables == {"SHADE": "green"}
     assert environment.remarks == (
         "conda packages are installed by pip: pytorch as torch",
     )
