@@ -36,6 +36,7 @@ Examples:
   mlog run train.py --lr 0.1
   mlog run --experiment sweep --tag team=a train.py
   mlog run --memory 8G --max-duration 3600 train.py
+  mlog run --env requirements.txt train.py
   mlog run --azureml old_script.py       a script for the Azure ML SDK v1, as it is
   mlog run -- make train                 any command
 """
@@ -77,6 +78,12 @@ def _pairs(
 @click.option("--name", metavar="N", help="Name of the run, for people.")
 @click.option("--tag", "tags", multiple=True, callback=_pairs, metavar="K=V")
 @click.option("--param", "params", multiple=True, callback=_pairs, metavar="K=V")
+@click.option(
+    "--env",
+    "environment",
+    metavar="ENV",
+    help="Interpreter, requirements.txt, conda environment.yml, or docker:IMAGE.",
+)
 @click.option("--detach", is_flag=True, help="Print the run's folder and return.")
 @click.option(
     "--in-place", is_flag=True, help="Run in the folder, not in a copy of it."
@@ -103,6 +110,7 @@ def command(
     name: str | None,
     tags: dict[str, str],
     params: dict[str, str],
+    environment: str | None,
     detach: bool,
     in_place: bool,
     azureml: bool,
@@ -131,6 +139,7 @@ def command(
         "params": params,
     }
     means: dict[str, Any] = {
+        "environment": environment,
         "azureml": azureml,
         "in_place": in_place,
         "memory_limit": memory,

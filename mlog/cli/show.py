@@ -305,7 +305,9 @@ def _environment_facts(state: RunState) -> dict[str, str]:
     model = text_from(cpu.get("model"))
     gpus = said.get("gpu")
     installed = mapping_from(said.get("packages"))
+    submitted = text_from(mapping_from(state.launch.get("environment")).get("text"))
     facts = {
+        "runs in": "" if submitted == "this interpreter" else submitted,
         "python": text_from(said.get("python")) or text_from(state.start.get("python")),
         "executable": text_from(said.get("executable")),
         "script": text_from(said.get("script")),

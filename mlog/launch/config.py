@@ -4,11 +4,12 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mlog.plain import safe_str
+from mlog.launch.environments import Environment
+from mlog.launch.given import environment_of
 
 __all__ = ["MAX_SECONDS", "ScriptRunConfig", "bytes_of"]
 
@@ -69,24 +70,28 @@ class ScriptRunConfig:
                 `max_run_duration_seconds` win over those given here.
             _telemetry_values: Not used.
             compute_target: None or "local".
-            environment: Interpreter of the script: a path, or an object with
-                `python.interpreter_path` and `environment_variables`, as v1's. None:
-                the one that submits.
+            environment: What the script runs in: the path of an interpreter or of a
+                virtual environment, a requirements file, a conda file,
+                "docker:IMAGE", an `mlog.launch.environments.Environment`, or an object
+                like v1's. None: the interpreter that submits.
             distributed_job_config: None; ranks are not started yet.
             resume_from: None; there is no other run to start from yet.
             max_run_duration_seconds: See the attributes.
             command: See the attributes.
-            docker_runtime_config: None, or v1's object with `use_docker` False.
+            docker_runtime_config: None, or v1's object: `use_docker`, `shm_size` and
+                `arguments`.
             azureml: See the attributes.
             in_place: See the attributes.
             memory_limit: See the attributes. It is the system's limit of the address
                 space (RLIMIT_AS), which CUDA reserves plenty of.
 
         Raises:
-            FileNotFoundError: The folder or the script is not there.
+            FileNotFoundError: The folder, the script or a file of the environment is
+                not there.
             ValueError: Neither or both of script and command are given, or something
                 is asked for that there is not here.
             TypeError: An argument is of a wrong kind.
+            MlogError: A file of the environment makes no sense.
         """
         self.source_directory = os.fspath(source_directory) or "."
         self.script = os.fspath(script) if script is not None else None
@@ -136,22 +141,19 @@ class ScriptRunConfig:
         return Path(os.path.abspath(os.path.expanduser(self.source_directory)))
 
     @property
+    def runs_in(self) -> Environment:
+        """What the script runs in; raises as the constructor does."""
+        return environment_of(self.environment, self.docker_runtime_config)
+
+    @property
     def interpreter(self) -> str:
-        """Path of the Python that runs the script."""
-        if isinstance(self.environment, str | os.PathLike):
-            return os.path.expanduser(os.fspath(self.environment))
-        python = getattr(self.environment, "python", None)
-        path = getattr(python, "interpreter_path", None)
-        # "python" is what v1's environments say that were told nothing.
-        return sys.executable if path in (None, "", "python") else str(path)
+        """Path of the Python that runs the script; "python" of one that is to come."""
+        return self.runs_in.interpreter or sys.executable
 
     @property
     def variables(self) -> dict[str, str]:
         """Environment variables that the environment adds for the script."""
-        given = getattr(self.environment, "environment_variables", None)
-        if not isinstance(given, Mapping):
-            return {}
-        return {str(name): safe_str(value) for name, value in given.items()}
+        return dict(self.runs_in.variables)
 
     @property
     def line(self) -> list[str]:
@@ -197,11 +199,7 @@ class ScriptRunConfig:
         for name in ("distributed_job_config", "resume_from"):
             if getattr(self, name) is not None:
                 raise ValueError(f"{name} is not supported; leave it out")
-        if getattr(self.docker_runtime_config, "use_docker", False):
-            raise ValueError(
-                "docker_runtime_config: containers are not supported; leave it out, "
-                "and name the interpreter by environment"
-            )
+        self.runs_in  # noqa: B018  # raises
 
 
 def bytes_of(limit: int | str | None) -> int | None:

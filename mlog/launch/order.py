@@ -26,6 +26,7 @@ class Order:
         in_place: Whether the command runs in it, not in a copy.
         variables: Environment variables added for it.
         interpreter: The Python that `python` in the command means.
+        environment: What it runs in, see `mlog.launch.environments`.
         seconds: How long it may run. None: without limit.
         grace: Seconds between SIGTERM and SIGKILL.
         definition: What `run.launch` says.
@@ -41,6 +42,7 @@ class Order:
     source: str
     in_place: bool
     interpreter: str
+    environment: dict[str, Any] = field(default_factory=dict)
     seconds: float | None = None
     grace: float = 10.0
     variables: dict[str, str] = field(default_factory=dict)

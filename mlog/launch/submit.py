@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from mlog.errors import MlogError
 from mlog.launch.attached import Attached
 from mlog.launch.config import ScriptRunConfig
+from mlog.launch.environments import Environment
 from mlog.launch.order import Order
 from mlog.launch.starting import by_fork, by_interpreter
 from mlog.layout import experiment_name, find_root, new_run_id, run_folder
@@ -111,6 +112,7 @@ def submit(
         "parent": _parent(parent, folder),
         "mode": mode,
     }
+    runs_in = config.runs_in
     order = Order(
         root=str(folder),
         experiment=experiment_name(experiment, cwd=config.source, script=config.script),
@@ -119,10 +121,11 @@ def submit(
         source=str(config.source),
         in_place=config.in_place,
         interpreter=config.interpreter,
+        environment=runs_in.encoded(),
         seconds=config.max_run_duration_seconds,
         grace=grace,
         variables={**config.variables, **(variables or {})},
-        definition=definition_of(config),
+        definition=definition_of(config, runs_in),
         run={key: to_json(value) for key, value in options.items() if value},
         memory=config.memory,
         attached=attached,
@@ -142,7 +145,7 @@ def _parent(parent: RunCore | str | os.PathLike[str] | None, root: Path) -> str 
     return None if parent is None else str(find_run(os.fspath(parent), root=root))
 
 
-def definition_of(config: ScriptRunConfig) -> dict[str, Any]:
+def definition_of(config: ScriptRunConfig, runs_in: Environment) -> dict[str, Any]:
     """Return what the run says of how it was submitted."""
     return {
         "script": config.script,
@@ -151,6 +154,7 @@ def definition_of(config: ScriptRunConfig) -> dict[str, Any]:
         "source_directory": str(config.source),
         "target": "local",
         "interpreter": config.interpreter,
+        "environment": runs_in.described(),
         "max_run_duration_seconds": config.max_run_duration_seconds,
         "memory_limit": config.memory,
         "in_place": config.in_place,

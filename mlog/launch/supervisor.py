@@ -20,9 +20,11 @@ from typing import Any
 from mlog.errors import MlogError
 from mlog.folder import Folder
 from mlog.launch.asking import Asking
+from mlog.launch.build_log import Cancelled
 from mlog.launch.child import Child, describe
 from mlog.launch.order import Order
 from mlog.launch.output import Output
+from mlog.launch.preparing import Prepared, prepare
 from mlog.launch.processes import adopt_orphans
 from mlog.launch.relay import Relay
 from mlog.launch.watch import End, Reason, watch
@@ -35,7 +37,6 @@ from mlog.run.machine import hardware
 from mlog.run.recorder import Recorder
 from mlog.run.snapshot import copy_snapshot
 from mlog.run.start import start_run
-from mlog.run.status import end_of_process
 from mlog.run.summary import Summary
 
 __all__ = ["supervise"]
@@ -159,9 +160,33 @@ class _Supervisor:
 
     def execute(self, cwd: Path) -> None:
         """Run the script in a folder, and end the run as it ended."""
-        if self._is_cancelled():
+        ready = self._find_environment(cwd)
+        if ready is None or self._is_cancelled():
             self._run.end("Canceled", self._why("cancel"))
             return
+        self._execute(ready, cwd)
+
+    def _find_environment(self, cwd: Path) -> Prepared | None:
+        """Return how the script is started; None: cancelled meanwhile."""
+        try:
+            ready = prepare(
+                self._order,
+                cwd=cwd,
+                env=self._environment(),
+                recorder=self._recorder,
+                show=self._relay.say,
+                is_cancelled=self._is_cancelled,
+                tell=self._run._event,
+            )
+        except Cancelled:
+            return None
+        if ready.facts is not None:
+            if self._run._capture is not None:  # first what it is not: this process's
+                self._run._capture.finish(False)
+            self._run._event("run.environment", ready.facts)
+        return ready
+
+    def _execute(self, ready: Prepared, cwd: Path) -> None:
         order = self._order
         attached = order.attached
         output = Output(
@@ -169,38 +194,42 @@ class _Supervisor:
             self._relay,
             terminals=attached.terminals if attached else (),
         )
-        for text in self._notes:
+        for text in (*self._notes, *ready.notes):
             output.note(text)
         child = Child(
-            order.line,
+            ready.line,
             cwd=cwd,
-            env=self._environment(),
+            env=ready.env,
             attached=attached,
-            memory=order.memory,
+            memory=None if ready.in_container else order.memory,
         )
         started = time.time()
         self._status("Running", pid=child.pid)
-        end = watch(
-            child,
-            output,
-            asked=self._asked,
-            typed=self._asking.typed_at,
-            on_end=self._on_end,
-            seconds=order.seconds,
-            grace=order.grace,
-        )
+        try:
+            end = watch(
+                child,
+                output,
+                asked=self._asked,
+                typed=self._asking.typed_at,
+                on_end=self._on_end,
+                seconds=order.seconds,
+                grace=order.grace,
+            )
+        finally:
+            ready.close()
         self._status("Finalizing", exit_code=end.code)
         self._run._event("run.artifact", output.finish())
         self._collect(cwd, started)
         self._sum_up()
-        self._finish(end, child.pid, list(output.last))
+        said = ready.end_said(self.path, child.pid) if end.code == 0 else {}
+        self._finish(end, said, list(output.last))
 
-    def _finish(self, end: End, pid: int, last: list[str]) -> None:
+    def _finish(self, end: End, said: dict[str, Any], last: list[str]) -> None:
         if end.reason is not None:
             error = {"msg": self._why(end.reason), "exit_code": end.code}
             self._run.end("Canceled", error)
         elif end.code == 0:
-            said = end_of_process(self.path, pid)  # `run.fail()`, and an exit of 0
+            # `run.fail()`, and an exit of 0
             self._run.end(said.get("status") or "Completed", said.get("error"))
         else:
             text = describe(end.code)

@@ -109,6 +109,7 @@ class RunState:
         start: What the last `run.start` says.
         environment: What `run.environment` says.
         models: What each `run.model` says.
+        launch: What `run.launch` says; {} for a run that is no submitted script.
         snapshot: What the last `run.snapshot` says, None without one.
         read_at: When all this was read, seconds since the epoch.
     """
@@ -134,6 +135,7 @@ class RunState:
     writers: list[WriterState] = field(default_factory=list)
     start: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
+    launch: dict[str, Any] = field(default_factory=dict)
     models: list[dict[str, Any]] = field(default_factory=list)
     snapshot: dict[str, Any] | None = None
     read_at: float = 0.0
@@ -408,6 +410,10 @@ def _model(state: RunState, data: dict[str, Any], ts: str) -> None:
     state.models.append(data)
 
 
+def _launch(state: RunState, data: dict[str, Any], ts: str) -> None:
+    state.launch = data
+
+
 def _snapshot(state: RunState, data: dict[str, Any], ts: str) -> None:
     state.snapshot = data
 
@@ -421,6 +427,7 @@ _FACTS: Mapping[str, Callable[[RunState, dict[str, Any], str], None]] = {
     "run.artifact": _artifact,
     "run.child": _child,
     "run.environment": _environment,
+    "run.launch": _launch,
     "run.model": _model,
     "run.snapshot": _snapshot,
 }

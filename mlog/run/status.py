@@ -11,7 +11,7 @@ from mlog.folder import read_from
 from mlog.layout import SegmentName, parse_segment
 from mlog.run.identity import host_name
 
-__all__ = ["end_of_process", "failed_writers"]
+__all__ = ["end_in_container", "end_of_process", "failed_writers"]
 
 _TAIL = 65_536
 
@@ -54,6 +54,30 @@ def end_of_process(folder: Path, pid: int) -> dict[str, Any]:
         if (start.get("pid"), start.get("host")) == (pid, host_name()):
             return next(_data(folder / name, "writer.end", from_end=True), {})
     return {}
+
+
+def end_in_container(folder: Path, pid: int) -> dict[str, Any]:
+    """Return what the `writer.end` of a script in a container says; {} without one.
+
+    Host and id it has there are its own. It is the first process of its container that
+    writes the run, so that no other one has a lower id.
+
+    Args:
+        folder: The run's.
+        pid: The engine's client, which writes nothing.
+    """
+    found: dict[int, str] = {}
+    for name in _names(folder):
+        segment = parse_segment(name)
+        if segment is None or segment.stream != "events":
+            continue
+        start = _start(folder, segment.writer)
+        number, host = start.get("pid"), start.get("host")
+        if isinstance(number, int) and (number, host) != (os.getpid(), host_name()):
+            found.setdefault(number, name)
+    if not found:
+        return {}
+    return next(_data(folder / found[min(found)], "writer.end", from_end=True), {})
 
 
 def _names(folder: Path) -> list[str]:

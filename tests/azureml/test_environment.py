@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlog.azureml.core import Environment, Workspace, conda_file
+from mlog.azureml.core import Environment, Workspace
 from mlog.azureml.core.conda_dependencies import CondaDependencies
 from mlog.azureml.core.runconfig import DockerConfiguration, RunConfiguration
 from mlog.azureml.exceptions import UserErrorException
+from mlog.launch import conda_file
 
 CONDA = """\
 # made by hand

@@ -20,7 +20,6 @@ from mlog.azureml.core import (
 )
 from mlog.azureml.core.runconfig import (
     DataReferenceConfiguration,
-    DockerConfiguration,
     MpiConfiguration,
     PyTorchConfiguration,
 )
@@ -283,7 +282,6 @@ def test_what_is_not_done_here_is_said_once(
         "",
         compute_target="gpu",
         distributed_job_config=MpiConfiguration(4, node_count=2),
-        docker_runtime_config=DockerConfiguration(use_docker=True),
     )
     for _ in range(2):
         config.placed(experiment.workspace)
@@ -291,7 +289,6 @@ def test_what_is_not_done_here_is_said_once(
     assert said == [
         "mlog: compute target 'gpu' is this machine",
         "mlog: one process is started here, not 8",
-        "mlog: no image is used: the script runs on this machine itself",
     ]
     assert PyTorchConfiguration(process_count=8).processes == 8
 

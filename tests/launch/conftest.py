@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,28 @@ def finished(launch: Launch) -> Callable[..., Path]:
         return run.folder
 
     return start
+
+
+def _pyenv(version: str) -> str:
+    """Return a Python of a version that pyenv has installed, or skip."""
+    found = sorted(
+        Path("~/.pyenv/versions").expanduser().glob(f"{version}.*/bin/python")
+    )
+    if not found:
+        pytest.skip(f"there is no Python {version} of pyenv here")
+    return str(found[-1])
+
+
+@pytest.fixture
+def python310() -> str:
+    """Return a Python that is too old for mlog."""
+    return _pyenv("3.10")
+
+
+@pytest.fixture
+def another_python() -> str:
+    """Return a Python that mlog runs on, whichever runs the tests."""
+    return _pyenv("3.12" if sys.version_info[:2] != (3, 12) else "3.13")
 
 
 def wait_for_end(run: Submitted) -> None:

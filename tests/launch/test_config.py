@@ -123,7 +123,7 @@ def test_a_run_config_wins(source: Path) -> None:
                 "docker_runtime_config": SimpleNamespace(use_docker=True),
             },
             ValueError,
-            "containers are not supported",
+            "base_image must name an image, got nothing",
         ),
     ],
 )

@@ -158,7 +158,7 @@ def test_an_interpreter_that_is_missing_makes_the_run_fail(finished: Finished) -
     folder = finished(config={"environment": "/no/such/python"})
     (end,) = events(folder, "run.end")
     assert end["status"] == "Failed"
-    assert "No such file or directory: '/no/such/python'" in end["error"]["msg"]
+    assert end["error"]["msg"] == "there is no interpreter /no/such/python"
 
 
 def test_a_killed_supervisor_leaves_a_run_that_does_not_respond(

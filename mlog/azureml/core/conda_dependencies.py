@@ -1,6 +1,6 @@
 """`CondaDependencies`: a list of packages, kept with the environment it belongs to.
 
-Nothing is installed: scripts run with the packages of the interpreter they run in.
+What of it a script's Python lacks is installed by pip before the script runs.
 """
 
 import os
@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mlog.azureml.core import conda_file
 from mlog.azureml.exceptions import UserErrorException
 from mlog.azureml.reach import Partly
+from mlog.launch import conda_file
 
 __all__ = ["CondaDependencies"]
 
-_PYTHON = "3.8.13"  # the SDK's default; a label like all the others
+_PYTHON = "3.8.13"  # the SDK's default; too old for mlog, so it asks for none
 
 
 class CondaDependencies(Partly):

@@ -1,7 +1,9 @@
-"""`Environment`: packages, image and variables of a script, as far as they matter here.
+"""`Environment`: packages, image and variables of a script.
 
 Environment variables are set, and an interpreter given by its path is used. Packages
-and images are kept as labels: scripts run in an environment that is there already.
+are installed into a virtual environment, unless this process's Python has them all. An
+image is used where `DockerConfiguration(use_docker=True)` or `docker.enabled` says so.
+See `mlog.launch.given`.
 """
 
 import copy
@@ -59,7 +61,7 @@ class PythonSection(Section):
     Attributes:
         user_managed_dependencies: Whether the interpreter is used as it is.
         interpreter_path: Its path; "python" is this process's.
-        conda_dependencies: Packages; labels only.
+        conda_dependencies: Packages that are installed where they are not there.
     """
 
     def __init__(self) -> None:
@@ -71,11 +73,17 @@ class PythonSection(Section):
 
 
 class DockerSection(Section):
-    """Which image a script runs in; labels only, no image is used.
+    """Which image a script runs in.
 
     Attributes:
-        enabled: Whether it was meant to run in an image.
-        base_image, base_dockerfile, arguments, shm_size: As set.
+        enabled: Whether it runs in an image.
+        base_image: The image.
+        base_dockerfile: Refused where an image is needed: none is built.
+        base_image_registry: Its `address` is put before the image.
+        arguments: Further arguments of `docker run`.
+        shm_size: Size of `/dev/shm`.
+        gpu_support: Whether all GPUs are there.
+        shared_volumes: Not used.
     """
 
     def __init__(self) -> None:
@@ -158,7 +166,7 @@ class Environment:
         conda_specification: str | os.PathLike[str] | None = None,
         pip_requirements: str | os.PathLike[str] | None = None,
     ) -> "Environment":
-        """Note an image, and packages; the image is not used."""
+        """Note an image, and packages; see the class `DockerSection`."""
         made = _with_packages(name, conda_specification, pip_requirements)
         made.docker.base_image = image
         return made
@@ -301,7 +309,7 @@ class Environment:
         return Environment.from_dict(said)
 
     def build(self, workspace: Workspace, *args: Any, **kwargs: Any) -> "Build":
-        """Build nothing; the packages are those that are installed."""
+        """Build nothing: a run builds what it needs, once for all that need the same."""
         _nothing_is_built()
         return Build()
 
@@ -369,4 +377,4 @@ def _content(said: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _nothing_is_built() -> None:
-    note("build", "no image is built: scripts run with the packages that are installed")
+    note("build", "no image is built; packages are installed when a run needs them")

@@ -68,7 +68,14 @@ class TensorflowConfiguration:
 
 @dataclass
 class DockerConfiguration:
-    """Whether a script runs in an image; here it does not."""
+    """Whether a script runs in the image of its environment.
+
+    Attributes:
+        use_docker: Whether it does.
+        shared_volumes: Not used.
+        arguments: Further arguments of `docker run`.
+        shm_size: Size of `/dev/shm`.
+    """
 
     use_docker: bool = False
     shared_volumes: bool = True
@@ -122,7 +129,8 @@ class RunConfiguration:
         environment: See `Environment`.
         environment_variables: Set for the script, beside those of the environment.
         max_run_duration_seconds: After which the script is ended. None: no limit.
-        node_count, framework, communicator, mpi, tensorflow, pytorch, docker, history,
+        docker: See `DockerConfiguration`.
+        node_count, framework, communicator, mpi, tensorflow, pytorch, history,
         amlcompute, data, output_data, spark, hdi, identity, services, priority,
         datacaches, credential_passthrough: Kept, and not used.
         data_references: Key to `DataReference` or `DataReferenceConfiguration`.

@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from mlog.azureml.data.output_dataset_config import OutputFileDatasetConfig
 from mlog.azureml.note import note
 from mlog.launch.config import MAX_SECONDS
 from mlog.launch.config import ScriptRunConfig as LocalScript
+from mlog.launch.environments import Container
+from mlog.launch.environments import Environment as RunsIn
+from mlog.launch.given import environment_of
 
 __all__ = ["INPUTS", "OUTPUTS", "ScriptRunConfig"]
 
@@ -34,8 +38,8 @@ class ScriptRunConfig(LocalScript):
     """A script to submit, with the SDK's arguments in their order.
 
     What is set afterwards (`config.run_config.environment = env`) counts, too. The
-    compute target is this machine, images are not used, and one process is started
-    however many a distributed job would have.
+    compute target is this machine, and one process is started however many a
+    distributed job would have.
 
     Attributes:
         source_directory, script, arguments, command: What is run.
@@ -68,12 +72,13 @@ class ScriptRunConfig(LocalScript):
             arguments: Numbers, paths and data sets become texts.
             run_config: Wins over target, environment and duration given here.
             compute_target: A name or a target; every one is this machine.
-            environment: Variables and interpreter of the script.
+            environment: Packages, image, interpreter and variables of the script.
             distributed_job_config: Not used: one process is started.
             resume_from: Must be None.
             max_run_duration_seconds: After which the script is ended.
             command: What is run instead of a script.
-            docker_runtime_config, _telemetry_values: Not used.
+            docker_runtime_config: Whether the image of the environment is used.
+            _telemetry_values: Not used.
 
         Raises:
             FileNotFoundError, ValueError, TypeError: An argument is wrong.
@@ -86,6 +91,7 @@ class ScriptRunConfig(LocalScript):
         self.run_config = run_config
         if script is None and command is None:
             script, command = run_config.script, run_config.command
+        self.placement = Placement()
         arguments = arguments if arguments is not None else run_config.arguments
         given = arguments if command is None else command
         self._data = list(given) if isinstance(given, list | tuple) else []
@@ -96,10 +102,9 @@ class ScriptRunConfig(LocalScript):
             run_config,
             command=command,
             resume_from=resume_from,
+            docker_runtime_config=docker_runtime_config,
         )
         self.distributed_job_config = distributed_job_config
-        self.docker_runtime_config = docker_runtime_config
-        self.placement = Placement()
         self._labels: dict[str, str] = {}
 
     @property
@@ -131,17 +136,37 @@ class ScriptRunConfig(LocalScript):
         self.run_config.max_run_duration_seconds = value
 
     @property
-    def interpreter(self) -> str:
-        """Path of the Python that runs the script.
+    def runs_in(self) -> RunsIn:
+        """What the script runs in.
 
-        That of the compute target in `compute.toml`, else that of the environment if
-        it is there (it may have been one of an image), else this process's.
+        That is the interpreter of the compute target in `compute.toml`; else the
+        environment, in a container if Docker is asked for. An interpreter that nobody
+        said was there (it may have been one of an image) counts only if it is.
         """
-        path = self.placement.python or super().interpreter
-        if self.placement.python is None and shutil.which(path) is None:
-            note(f"python {path}", f"there is no {path} here; {sys.executable} is used")
-            return sys.executable
-        return path
+        docker = self.docker_runtime_config or self.run_config.docker
+        found = environment_of(self.environment, docker)
+        if self.placement.python is not None:
+            python = self.placement.python
+            return replace(found, python=python, packages=None, container=None)
+        if found.container is not None:
+            return replace(found, container=self._with_data(found.container))
+        path = found.python
+        if path is None or self._is_promised or shutil.which(path) is not None:
+            return found
+        note(f"python {path}", f"there is no {path} here; {sys.executable} is used")
+        return replace(found, python=None)
+
+    @property
+    def _is_promised(self) -> bool:
+        """Whether the environment says that its interpreter is there."""
+        python = getattr(self.environment, "python", None)
+        return python is None or bool(python.user_managed_dependencies)
+
+    def _with_data(self, container: Container) -> Container:
+        """Return a container that finds the data of the script."""
+        paths = [data.argument for data in self.inputs.values()]
+        there = (*container.folders, *paths, *self.outputs.values())
+        return replace(container, folders=tuple(map(str, there)))
 
     @property
     def variables(self) -> dict[str, str]:
@@ -184,8 +209,6 @@ class ScriptRunConfig(LocalScript):
         count = getattr(self.distributed_job_config, "processes", 1)
         if count > 1:
             note("processes", f"one process is started here, not {count}")
-        if getattr(self.docker_runtime_config, "use_docker", False):
-            note("docker", "no image is used: the script runs on this machine itself")
         return self
 
     def _data_variables(self) -> dict[str, str]:
@@ -204,6 +227,7 @@ class ScriptRunConfig(LocalScript):
                 "resume_from is not supported; give the folder of the former run's "
                 "files as an argument"
             )
+        self.runs_in  # noqa: B018  # raises
 
 
 def _references(workspace: Workspace, given: Mapping[str, Any]) -> dict[str, str]:
