@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mlog.filters import MetricFilter, RankFilter
     from mlog.formatters import ConsoleFormatter, EntryFormatter
     from mlog.handlers import FlightRecorderHandler, JSONLHandler
+    from mlog.launch.sweep import sweep
     from mlog.models import Model
     from mlog.redaction import Redactor
     from mlog.run.api import Run, current_run
@@ -66,6 +67,7 @@ __all__ = [
     "set_step",
     "start_run",
     "step",
+    "sweep",
     "uninstall",
 ]
 
@@ -88,6 +90,7 @@ _LAZY = {
     "open_run": "run.open",
     "runs": "run.open",
     "start_run": "run.start",
+    "sweep": "launch.sweep",
 }
 
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -27,7 +27,7 @@ from mlog.reader.find import find_run
 from mlog.run.core import RunCore
 from mlog.types import Mode
 
-__all__ = ["READY", "Submitted", "submit"]
+__all__ = ["READY", "Submitted", "definition_of", "start_process", "submit"]
 
 READY = b"ready "
 """Beginning of the line by which a supervisor tells of its run; JSON follows."""
@@ -67,6 +67,8 @@ def submit(
     parent: RunCore | str | os.PathLike[str] | None = None,
     mode: Mode = "private",
     grace: float = 10.0,
+    run_id: str | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> Submitted:
     """Start a script as a run of its own, and return while it is being prepared.
 
@@ -83,6 +85,8 @@ def submit(
         mode: As for `start_run`.
         grace: Seconds the script has to end by itself when the run is cancelled,
             before it is killed.
+        run_id: Its id; default: a fresh one.
+        variables: Environment variables for the script, beside those of the config.
 
     Raises:
         FileNotFoundError, ValueError, TypeError: The config or an argument is wrong.
@@ -108,18 +112,18 @@ def submit(
     order = Order(
         root=str(folder),
         experiment=experiment_name(experiment, cwd=config.source, script=config.script),
-        run_id=new_run_id(time.time(), os.urandom(3)),
+        run_id=run_id or new_run_id(time.time(), os.urandom(3)),
         line=config.line,
         source=str(config.source),
         in_place=config.in_place,
         interpreter=config.interpreter,
         seconds=config.max_run_duration_seconds,
         grace=grace,
-        variables=config.variables,
-        definition=_definition(config),
+        variables={**config.variables, **(variables or {})},
+        definition=definition_of(config),
         run={key: to_json(value) for key, value in options.items() if value},
     )
-    run = _start_supervisor(order)
+    run = start_process(order)
     if isinstance(parent, RunCore):
         parent._event("run.child", {"run": run.run_id, "path": str(run.folder)})
     return run
@@ -132,7 +136,7 @@ def _parent(parent: RunCore | str | os.PathLike[str] | None, root: Path) -> str 
     return None if parent is None else str(find_run(os.fspath(parent), root=root))
 
 
-def _definition(config: ScriptRunConfig) -> dict[str, Any]:
+def definition_of(config: ScriptRunConfig) -> dict[str, Any]:
     """Return what the run says of how it was submitted."""
     return {
         "script": config.script,
@@ -146,8 +150,35 @@ def _definition(config: ScriptRunConfig) -> dict[str, Any]:
     }
 
 
-def _start_supervisor(order: Order) -> Submitted:
-    """Start the process that makes and watches the run; return when the run is there."""
+class Starting(Protocol):
+    """What the process is told that makes a run: all that `mlog.launch` decodes."""
+
+    @property
+    def root(self) -> str:
+        """Folder of all runs, absolute."""
+
+    @property
+    def experiment(self) -> str:
+        """Of the run."""
+
+    @property
+    def run_id(self) -> str:
+        """Of the run."""
+
+    @property
+    def source(self) -> str:
+        """Folder that the process starts in."""
+
+    def encode(self) -> bytes:
+        """Return the text it gets."""
+
+
+def start_process(order: Starting) -> Submitted:
+    """Start the process that makes and watches the run; return when the run is there.
+
+    Raises:
+        MlogError: The run could not be made; the message says why.
+    """
     folder = run_folder(Path(order.root), order.experiment, order.run_id)
     env = {k: v for k, v in os.environ.items() if k not in _NOT_INHERITED}
     # A session of its own: neither a Ctrl-C of this terminal nor its end reaches it.
@@ -179,7 +210,7 @@ def _start_supervisor(order: Order) -> Submitted:
 
 
 def _talk(
-    process: "subprocess.Popen[bytes]", order: Order
+    process: "subprocess.Popen[bytes]", order: Starting
 ) -> tuple[dict[str, Any] | None, bytes]:
     """Give the order; return the answer, and all that was said before it."""
     assert process.stdin is not None

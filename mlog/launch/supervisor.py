@@ -32,7 +32,7 @@ from mlog.run.snapshot import copy_snapshot
 from mlog.run.start import start_run
 from mlog.run.status import end_of_process
 from mlog.run.summary import Summary
-from mlog.run.waiting import CANCEL
+from mlog.run.waiting import CANCEL, cancel_reason
 
 __all__ = ["supervise"]
 
@@ -192,7 +192,8 @@ class _Supervisor:
     def _why(self, reason: Reason) -> str:
         if reason == "time":
             return f"ran longer than max_run_duration_seconds={self._order.seconds:g}"
-        return self._stopped.by or "cancelled on request"
+        why = self._stopped.by or cancel_reason(self.path)
+        return why or "cancelled on request"
 
     def _is_cancelled(self) -> bool:
         return self._stopped.by is not None or os.path.lexists(self.path / CANCEL)

@@ -22,7 +22,16 @@ from mlog.run.artifacts import ArtifactStore
 from mlog.run.core import RunCore
 from mlog.run.joining import open_run_folder
 
-__all__ = ["CANCEL", "NOTES", "STD_LOG", "WaitMethods", "follow", "request_cancel"]
+__all__ = [
+    "CANCEL",
+    "NOTES",
+    "STD_LOG",
+    "WaitMethods",
+    "cancel_reason",
+    "follow",
+    "launch_of",
+    "request_cancel",
+]
 
 CANCEL = ".cancel"
 """File in a run's folder that asks the supervisor of its script to end it."""
@@ -37,6 +46,7 @@ _LOG_FOLDERS = ("user_logs/", "system_logs/", "azureml-logs/", "logs/")
 _ENDED = ("Completed", "Failed", "Canceled")
 _PRINTED = ("stdout", "stderr")
 _FIRST_EVENTS = 50
+_MAX_REASON = 1_000
 
 _SHORTEST = 0.05
 _LONGEST = 1.0
@@ -81,7 +91,7 @@ class WaitMethods(RunCore):
             "properties": dict(state.properties),
             "inputDatasets": [],
             "outputDatasets": [],
-            "runDefinition": _definition(path),
+            "runDefinition": launch_of(path),
             "logFiles": {
                 name: (path / "artifacts" / name).as_uri() for name in _logs(path)
             },
@@ -209,8 +219,8 @@ def follow(
             pause = min(pause * 1.5, _LONGEST)
 
 
-def request_cancel(path: Path) -> bool:
-    """Ask for a submitted script to be ended; its run becomes Canceled then.
+def request_cancel(path: Path, reason: str = "") -> bool:
+    """Ask for a submitted script, or a sweep, to be ended; it becomes Canceled then.
 
     The request is a file in the run's folder, so it works from any process and machine
     that may write there, and cannot hit a stranger who has got a process's id. It is
@@ -218,6 +228,7 @@ def request_cancel(path: Path) -> bool:
 
     Args:
         path: The run's folder.
+        reason: Why, for the run's error.
 
     Returns:
         False: nothing was done, as the run has ended or is no submitted script.
@@ -226,10 +237,19 @@ def request_cancel(path: Path) -> bool:
         RunNotFoundError: There is no run in the folder.
         OSError: The folder cannot be written to.
     """
-    if read_state(path).status in _ENDED or not _definition(path):
+    if read_state(path).status in _ENDED or not launch_of(path):
         return False
-    open_run_folder(path).replace(CANCEL, b"")
+    open_run_folder(path).replace(CANCEL, reason.encode("utf-8", "replace"))
     return True
+
+
+def cancel_reason(path: Path) -> str:
+    """Return the reason given to `request_cancel`, "" without one."""
+    try:
+        with read_from(path / CANCEL) as file:
+            return file.read(_MAX_REASON).decode("utf-8", "replace").strip()
+    except OSError:
+        return ""
 
 
 class _Screen:
@@ -240,7 +260,7 @@ class _Screen:
         self._run_id = run_id
         self._path = path
         self._out = out
-        self._is_script = bool(_definition(path))
+        self._is_script = bool(launch_of(path))
         name = STD_LOG if self._is_script else SegmentName("logs").filename
         title = f"Streaming {name}"
         self._write(
@@ -313,8 +333,8 @@ def _without(details: dict[str, Any], key: str) -> dict[str, Any]:
     return {name: value for name, value in details.items() if name != key}
 
 
-def _definition(path: Path) -> dict[str, Any]:
-    """Return what was submitted; {} for a run that is no submitted script."""
+def launch_of(path: Path) -> dict[str, Any]:
+    """Return what was submitted; {} for a run that is no submitted script or sweep."""
     try:
         with read_from(path / SegmentName("events").filename) as lines:
             for line in itertools.islice(lines, _FIRST_EVENTS):

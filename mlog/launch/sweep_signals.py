@@ -1,0 +1,53 @@
+"""The signals that end a process, taken so that a sweep can be ended in order."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+__all__ = ["Signals"]
+
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+class Signals:
+    """Takes the signals that end a process, for the time of a sweep.
+
+    The first one is only noted, so that trials can be ended in order; the second
+    interrupts as Ctrl-C does. One that is ignored, or that somebody handles, stays.
+
+    Attributes:
+        number: Of the first signal. None: there was none.
+    """
+
+    def __init__(self) -> None:
+        """Take nothing yet."""
+        self.number: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the signal, or ""."""
+        return signal.Signals(self.number).name if self.number is not None else ""
+
+    @contextmanager
+    def taken(self) -> Iterator["Signals"]:
+        """Take the signals within a block; only the main thread can."""
+        former: dict[int, Any] = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in (getattr(signal, n) for n in _NAMES if hasattr(signal, n)):
+                handler = signal.getsignal(number)
+                if handler in (signal.SIG_DFL, signal.default_int_handler):
+                    former[number] = handler
+                    signal.signal(number, self._take)
+        try:
+            yield self
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        if self.number is not None:
+            raise KeyboardInterrupt
+        self.number = number
