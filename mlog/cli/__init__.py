@@ -19,7 +19,7 @@ __all__ = ["main"]
 
 _COMMANDS = (
     *("compare", "export", "init", "ls", "path", "plot", "prune", "query"),
-    *("report", "rm", "run", "show", "tail", "verify"),
+    *("report", "rm", "run", "show", "sweep", "tail", "verify"),
 )
 
 _EXAMPLES = """\b

@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 import orjson
 
-from mlog.errors import MlogError
+from mlog.errors import MlogError, say
 from mlog.launch.config import ScriptRunConfig
 from mlog.launch.submit import Submitted, definition_of, start_process
 from mlog.launch.sweep_conductor import Conductor, Onlooker
 from mlog.launch.sweep_domains import Value
-from mlog.launch.sweep_plan import PLAN, Passing, Plan
+from mlog.launch.sweep_plan import PLAN, Passing, Plan, bare
 from mlog.launch.sweep_sampling import Bayesian, Grid, Listed, Random, Sampling
 from mlog.launch.sweep_signals import Signals
 from mlog.launch.sweep_space import Space, make_space
@@ -24,6 +24,7 @@ from mlog.launch.sweep_trials import (
     Told,
     Trial,
     best_of,
+    is_sweep,
     read_plan,
     read_told,
     read_trials,
@@ -227,6 +228,10 @@ class _Caller:
     def __init__(self, call: Callable[[Trial], None]) -> None:
         self.ended = call
 
+    def noted(self, text: str) -> None:
+        """Say it."""
+        say(f"mlog: {text}")
+
     def tick(self) -> None:
         """Do nothing."""
 
@@ -372,9 +377,9 @@ def begin_sweep(
             if redactor is not None and isinstance(said[key], list):
                 said[key] = redactor.argv(said[key])
         run._event("run.launch", {**said, "sweep": plan.summary()})
-        space = getattr(plan.sampling, "space", None)
-        if isinstance(space, Space):
-            run.log_params({name.lstrip("-"): t for name, t in space.texts.items()})
+        if not isinstance(plan.sampling, Listed):
+            texts = plan.sampling.space.texts
+            run.log_params({bare(name): text for name, text in texts.items()})
         if properties:
             run.add_properties(properties)
         if not config.in_place:
@@ -394,7 +399,7 @@ def resume_sweep(
     """Open the run of a sweep again, to go on with it.
 
     Args:
-        ref: The run, its id, name or path.
+        ref: The run, its id, name or path; that of a trial stands for its sweep.
         dir: Root of all runs; default as for `start_run`.
         jobs: How many trials run at once; default: as before.
 
@@ -406,7 +411,7 @@ def resume_sweep(
     if isinstance(ref, Run):
         folder = ref._need_path()
     else:
-        folder = find_run(os.fspath(ref), root=root)
+        folder = _sweep_of(find_run(os.fspath(ref), root=root))
     plan = read_plan(folder)
     state = read_state(folder)
     if state.status not in _ENDED:
@@ -425,6 +430,12 @@ def resume_sweep(
         Run, resume=str(folder), dir=folder.parent.parent, nested=False, activate=False
     )
     return Sweeping(run, plan, told)
+
+
+def _sweep_of(folder: Path) -> Path:
+    """Return the folder of a sweep that a run is a trial of; else that of the run."""
+    parent = None if is_sweep(folder) else read_state(folder).parent
+    return Path(parent) if parent is not None and is_sweep(Path(parent)) else folder
 
 
 def _redactor_of(run: Run) -> Redactor | None:

@@ -42,6 +42,9 @@ class Onlooker(Protocol):
     def ended(self, trial: Trial) -> None:
         """Take note that a trial has ended."""
 
+    def noted(self, text: str) -> None:
+        """Take note that something is odd."""
+
     def tick(self) -> None:
         """Look at the sweep, several times a second."""
 
@@ -97,6 +100,7 @@ class Conductor:
         self._waiting: collections.deque[int] = collections.deque()
         self._began = clock()
         self._warned = False
+        self._ended_early = 0
 
     # --- what there is to see ------------------------------------------------------
 
@@ -107,8 +111,8 @@ class Conductor:
 
     @property
     def left(self) -> int:
-        """How many trials have not ended."""
-        return self.count - len(self.over)
+        """How many trials have not ended, or are to be run anew."""
+        return self.count - len(self.over) + self._ended_early
 
     # --- conducting ----------------------------------------------------------------
 
@@ -267,7 +271,7 @@ class Conductor:
         """Have a trial ended; its run becomes Canceled, with the reason."""
         said = {"number": watched.trial.number, "why": why, "again": again}
         self.run._event("run.trial_stop", said)
-        watched.stop = why
+        watched.stop, watched.stop_again = why, again
         self._ask(watched)
 
     def _ask(self, watched: Watched) -> None:
@@ -291,15 +295,13 @@ class Conductor:
         if metric is not None:
             trial.value = _best(state.metrics.get(metric), self.plan.minimize)
         self._ended[trial.number] = watched.series
+        self._ended_early += watched.stop_again and state.status == "Canceled"
         self._end(trial, state.status, _why(state))
         has_none = state.status == "Completed" and trial.value is None
         if metric is not None and has_none and not self._warned:
             self._warned = True
-            self._say(
-                f"trial {trial.number} has logged no {metric!r}; "
-                f"{_logged(state.metrics)}",
-                "WARNING",
-            )
+            logged = _logged(state.metrics)
+            self._note(f"trial {trial.number} has logged no {metric!r}; {logged}")
 
     def _end(self, trial: Trial, status: str, why: str) -> None:
         """Write down the end of a trial."""
@@ -386,6 +388,12 @@ class Conductor:
             self.run.end("Failed", {"msg": f"all trials have failed; the last: {last}"})
         else:
             self.run.end("Completed")
+
+    def _note(self, text: str) -> None:
+        """Say that something is odd."""
+        self._say(text, "WARNING")
+        if self.onlooker is not None:
+            self.onlooker.noted(text)
 
     def _say(self, text: str, level: str = "INFO") -> None:
         """Write a line into the sweep's run, for `mlog tail` and whoever waits."""

@@ -8,7 +8,7 @@ the trials before have given.
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 from mlog.launch.sweep_domains import MAX_TRIALS, Distribution, Past, Value
 from mlog.launch.sweep_space import Space
@@ -22,26 +22,6 @@ __all__ = [
     "check_trials",
     "sampling_from",
 ]
-
-
-class Sampling(Protocol):
-    """Which trials there are. Pure: asked again, it says the same."""
-
-    @property
-    def count(self) -> int:
-        """How many trials there are."""
-
-    def params(self, number: int, past: Past, *, minimize: bool) -> dict[str, Value]:
-        """Return the params of a trial.
-
-        Args:
-            number: From 0 to below `count`.
-            past: What has ended so far; only the Bayesian one looks at it.
-            minimize: Whether a lesser value is better.
-        """
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as JSON, with a key `kind`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +187,16 @@ class Bayesian:
         """Return it as JSON."""
         said = {"kind": "bayesian", "space": self.space.to_json()}
         return {**said, "most": self.most, "seed": self.seed}
+
+
+Sampling: TypeAlias = Grid | Random | Listed | Bayesian
+"""Which trials there are. Each has:
+
+- `count`: how many there are;
+- `params(number, past, minimize=…)`: the params of a trial, numbered from 0; only the
+  Bayesian one looks at what has ended before, the others say the same at any time;
+- `to_json()`: itself as JSON, with a key `kind`.
+"""
 
 
 def sampling_from(

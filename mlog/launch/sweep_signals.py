@@ -47,6 +47,15 @@ class Signals:
             for number, handler in former.items():
                 signal.signal(number, handler)
 
+    @contextmanager
+    def at_broken_pipe(self) -> Iterator[None]:
+        """Take a reader of the output that goes away within a block as a signal."""
+        try:
+            yield
+        except BrokenPipeError:
+            if self.number is None:
+                self.number = int(getattr(signal, "SIGPIPE", signal.SIGTERM))
+
     def _take(self, number: int, frame: FrameType | None) -> None:
         if self.number is not None:
             raise KeyboardInterrupt

@@ -29,6 +29,7 @@ class Watched:
         series: Values of the metric.
         new: How many of them no rule has judged yet.
         stop: Why it is to end; "" while it is not.
+        stop_again: Whether it is to be run anew when the sweep is gone on with.
         is_asked: Whether it was asked to.
         is_again: Whether it was to be run anew when a former conductor ended it.
     """
@@ -40,6 +41,7 @@ class Watched:
         self.series = Series(minimize=plan.minimize)
         self.new = 0
         self.stop = ""
+        self.stop_again = False
         self.is_asked = self.is_again = False
         self._path = trial.path
         self._metric = plan.metric
