@@ -174,7 +174,7 @@ def command(ctx: click.Context, /, line: tuple[str, ...], **options: Any) -> Non
 def _refuse_others(ctx: click.Context, line: tuple[str, ...]) -> None:
     """Refuse what a sweep that is gone on with has already."""
     given = [
-        param.opts[0]
+        param.opts[0] if param.name != "line" else "LINE"
         for param in ctx.command.params
         if param.name is not None
         and param.name not in _OF_RESUME
@@ -278,6 +278,9 @@ def _conduct(sweeping: Sweeping, signals: Signals, options: dict[str, Any]) -> i
     run = sweeping.run
     say(f"mlog: sweep {run.id[-6:]} → {run.path}")
     conductor = sweeping.conductor(signals)
+    if options["resume"] is not None:
+        done = sum(told.is_over for told in sweeping.told.values())
+        say(f"mlog: going on: {done} of {conductor.count} trials are done")
     if options["as_json"]:
         conductor.onlooker = _Lines(signals)
     else:

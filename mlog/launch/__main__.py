@@ -6,6 +6,7 @@ The folder is there for whoever looks at a list of processes; the order itself c
 over stdin.
 """
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -43,7 +44,8 @@ def _tell(folder: Path) -> None:
     from mlog.launch.submit import READY
 
     said = {"folder": str(folder), "pid": os.getpid()}
-    os.write(1, READY + orjson.dumps(said) + b"\n")
+    with contextlib.suppress(BrokenPipeError):  # killed meanwhile; the run goes on
+        os.write(1, READY + orjson.dumps(said) + b"\n")
     nothing = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(nothing, fd)

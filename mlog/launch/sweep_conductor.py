@@ -34,6 +34,8 @@ from mlog.run.waiting import CANCEL, NOTES, cancel_reason, request_cancel
 __all__ = ["Conductor", "Onlooker", "line_of"]
 
 _TICK = 0.05
+_COMING = 1.0
+"""Seconds in which a run appears whose supervisor has been started."""
 
 
 class Onlooker(Protocol):
@@ -213,11 +215,14 @@ class Conductor:
         trial = Trial(number, self._params(number, told))
         run_id = told.run_id if told else new_run_id(time.time(), os.urandom(3))
         folder = self._place(trial, run_id)
+        if told is not None and self._is_coming(folder):
+            self._watch_from_now(trial)
+            return
         said = {"number": number, "run": run_id, "params": trial.params}
         self.run._event("run.trial", said)
         self.trials[number] = trial
         try:
-            submit(
+            submitted = submit(
                 self.plan.config_for(trial.params),
                 experiment=self.run._experiment,
                 root=self._root,
@@ -233,7 +238,18 @@ class Conductor:
                 trial.run_id, trial.path = "", None
                 self._end(trial, "Failed", str(exc))
                 return
+        else:
+            trial.path = submitted.folder  # another one, where the root refuses
         self._watch_from_now(trial)
+
+    def _is_coming(self, folder: Path) -> bool:
+        """Whether a run appears that was submitted when the sweep was killed."""
+        end = self._clock() + _COMING
+        while not _is_there(folder):
+            if self._clock() >= end:
+                return False
+            self._sleep(_TICK)
+        return True
 
     def _watch_from_now(self, trial: Trial) -> Watched:
         trial.status = "Running"

@@ -124,7 +124,8 @@ class Median(Rule):
         if not means:
             return None
         middle = statistics.median(means)
-        if better((best, middle), minimize) == best:
+        is_same = math.isclose(best, middle, rel_tol=1e-9)  # means are rounded
+        if is_same or better((best, middle), minimize) == best:
             return None
         return f"{best:.6g} is worse than {middle:.6g}"
 
