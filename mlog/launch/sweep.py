@@ -487,6 +487,7 @@ def start_sweep(
     experiment: str | None = None,
     root: str | os.PathLike[str] | None = None,
     parent: RunCore | None = None,
+    run_id: str | None = None,
     **options: Any,
 ) -> Submitted:
     """Start a process that conducts a sweep, and return when its run is there.
@@ -495,7 +496,7 @@ def start_sweep(
 
     Args:
         plan: What is to be done.
-        experiment, parent: As for `begin_sweep`.
+        experiment, parent, run_id: As for `begin_sweep`.
         root: Its `dir`.
         **options: Further arguments of `begin_sweep` that are JSON.
 
@@ -509,7 +510,7 @@ def start_sweep(
     order = SweepOrder(
         root=str(folder),
         experiment=experiment_name(experiment, cwd=config.source, script=config.script),
-        run_id=_fresh_id(),
+        run_id=run_id or _fresh_id(),
         source=str(config.source),
         plan=orjson.loads(plan.encode()),
         run=options,

@@ -260,7 +260,8 @@ class _Screen:
         self._run_id = run_id
         self._path = path
         self._out = out
-        self._is_script = bool(launch_of(path))
+        launched = launch_of(path)
+        self._is_script = bool(launched) and "sweep" not in launched
         name = STD_LOG if self._is_script else SegmentName("logs").filename
         title = f"Streaming {name}"
         self._write(
