@@ -1,4 +1,4 @@
-"""Tune a learning rate and a penalty by HyperDrive, and register the best model.
+"""Tune a learning rate by HyperDrive, and register the best model.
 
 Written for the Azure ML SDK v1. Run it as it is:
 
@@ -27,9 +27,7 @@ script = ScriptRunConfig(
     compute_target="cpu-cluster",
     environment=Environment(name="sklearn-env"),
 )
-sampling = GridParameterSampling(
-    {"--learning-rate": choice(0.001, 0.1), "--penalty": choice("l1", "l2")}
-)
+sampling = GridParameterSampling({"--learning-rate": choice(0.001, 0.01, 0.1)})
 policy = BanditPolicy(evaluation_interval=2, slack_factor=2.0, delay_evaluation=10)
 config = HyperDriveConfig(
     run_config=script,
@@ -37,7 +35,7 @@ config = HyperDriveConfig(
     policy=policy,
     primary_metric_name="mse",
     primary_metric_goal=PrimaryMetricGoal.MINIMIZE,
-    max_total_runs=4,
+    max_total_runs=3,
     max_concurrent_runs=2,
 )
 hyperdrive_run = experiment.submit(config=config)
