@@ -94,7 +94,7 @@ class Conductor:
         self.onlooker: Onlooker | None = None
         self.stopping = ""
         self._root = run.path.parent.parent
-        self._told = told
+        self._told = dict(told)
         self._signals = signals
         self._sleep = sleep
         self._clock = clock
@@ -145,8 +145,7 @@ class Conductor:
 
     def _take_up(self) -> None:
         """Go on where the sweep was: trials that have ended count, others are found."""
-        folder = self.run.path
-        assert folder is not None
+        lost: list[Trial] = []
         for number in range(1, self.count + 1):
             told = self._told.get(number)
             if told is None:
@@ -159,24 +158,42 @@ class Conductor:
                 self.trials[number] = trial
                 self._count(trial)
                 self._remember(trial)
-            else:
-                self._take_up_unfinished(trial, told)
+            elif not self._take_up_unfinished(trial, told):
+                lost.append(trial)
+        if lost:
+            self._sleep(_COMING)  # one that is only just beginning seems lost, too
+        for trial in lost:
+            self._take_up_unfinished(trial, self._told[trial.number], is_last=True)
 
-    def _take_up_unfinished(self, trial: Trial, told: Told) -> None:
-        """Watch a trial that goes on, note one that has ended, or run it anew."""
+    def _take_up_unfinished(
+        self, trial: Trial, told: Told, *, is_last: bool = False
+    ) -> bool:
+        """Watch a trial that goes on, note one that has ended, or run it anew.
+
+        Args:
+            trial: It.
+            told: What was done before.
+            is_last: Whether one that nobody seems to watch is lost.
+
+        Returns:
+            False: nobody seems to watch it; to be called again, a little later.
+        """
         assert trial.path is not None
         try:
             state = read_state(trial.path)
         except (RunNotFoundError, OSError):
             self._waiting.append(trial.number)  # under its old id: see `_begin`
-            return
+            return True
         is_lost = state.status == "NotResponding"
+        if is_lost and not is_last:
+            return False
         if is_lost or (told.is_again and state.status == "Canceled"):
             self._run_anew(trial, state)
-        else:
-            watched = self._watch_from_now(trial)
-            watched.is_again = told.is_again
-            watched.stop = str(told.stop.get("why", ""))
+            return True
+        watched = self._watch_from_now(trial)
+        watched.is_again = told.is_again
+        watched.stop = str(told.stop.get("why", ""))
+        return True
 
     def _run_anew(self, trial: Trial, state: RunState) -> None:
         """Run a trial again as another run; end the one that nobody watches."""
@@ -184,15 +201,17 @@ class Conductor:
             handle(Run, state.folder).end(
                 "Canceled", f"nobody watched it; trial {trial.number} is run anew"
             )
-        self._told = {n: t for n, t in self._told.items() if n != trial.number}
+        self._told.pop(trial.number, None)
         self._waiting.append(trial.number)
 
     def _params(self, number: int, told: Told | None = None) -> dict[str, Any]:
         """Return the params of a trial: those it had, where they may be different."""
         sampling, minimize = self.plan.sampling, self.plan.minimize
-        if told is not None and isinstance(sampling, Bayesian):
-            return told.params
-        past = [(trial.params, trial.value) for trial in self.over]
+        past: list[tuple[dict[str, Any], float | None]] = []
+        if isinstance(sampling, Bayesian):
+            if told is not None:
+                return told.params
+            past = [(trial.params, trial.value) for trial in self.over]
         return sampling.params(number - 1, past, minimize=minimize)
 
     def _place(self, trial: Trial, run_id: str) -> Path:
@@ -215,7 +234,7 @@ class Conductor:
         trial = Trial(number, self._params(number, told))
         run_id = told.run_id if told else new_run_id(time.time(), os.urandom(3))
         folder = self._place(trial, run_id)
-        if told is not None and self._is_coming(folder):
+        if told is not None and not told.end and self._is_coming(folder):
             self._watch_from_now(trial)
             return
         said = {"number": number, "run": run_id, "params": trial.params}

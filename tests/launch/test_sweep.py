@@ -214,19 +214,17 @@ for step in range(3 if alpha < 1 else 100_000):
 """
 
 
-@pytest.mark.parametrize("stop", ["median:delay=2", "bandit:slack_factor=0.5"])
-def test_a_bad_trial_is_ended_early(source: Path, stop: str) -> None:
+def test_a_bad_trial_is_ended_early(source: Path) -> None:
     """As soon as it is known to be bad, with the reason; the rest is not touched."""
     (source / "train.py").write_text(LONG)
     space = {"alpha": [0.1, 0.2, 9.0, 0.15]}
-    found = sweep(source / "train.py", space, metric="mse", stop=stop)
+    found = sweep(source / "train.py", space, metric="mse", stop="median:delay=2")
     assert [trial.status for trial in found.trials] == [
         *("Completed", "Completed", "Canceled", "Completed"),
     ]
     state = read_state(found.trials[2].run.path or Path())
     assert state.status == "Canceled"
-    name = stop.partition(":")[0]
-    assert (state.error or {})["msg"].startswith(f"{name}: ")
+    assert (state.error or {})["msg"].startswith("median: 9.")
     assert found.trials[2].why == (state.error or {})["msg"]
     assert found.status == "Completed"
 
@@ -404,19 +402,18 @@ def test_a_trial_whose_supervisor_was_killed_is_run_anew(
     assert Counter(ran(marks)) == {0.1: 2, 0.2: 1, 0.3: 1}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_running_trials_and_they_are_run_anew(
-    conduct: Conduct, marks: Path, run_dir: Path, number: signal.Signals
+    conduct: Conduct, marks: Path, run_dir: Path
 ) -> None:
     for alpha in (0.1, 0.2):
         (marks / f"hold-{alpha}").touch()
     child = conduct()
     wait_until(lambda: ran(marks) == [0.1, 0.2], "two running trials")
-    child.send_signal(number)
+    child.send_signal(signal.SIGTERM)
     assert child.wait(60) != 0
     folder = parent_of(run_dir)
     state = read_state(folder)
-    assert (state.status, (state.error or {})["msg"]) == ("Canceled", number.name)
+    assert (state.status, (state.error or {})["msg"]) == ("Canceled", "SIGTERM")
     trials = [f for f in iter_runs(run_dir) if f != folder]
     assert {read_state(f).status for f in trials} == {"Canceled"}
     for alpha in (0.1, 0.2):
