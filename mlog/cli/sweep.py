@@ -14,6 +14,7 @@ from typing import Any, get_args
 
 import click
 
+from mlog.cli import drop_output
 from mlog.cli.options import dir_option
 from mlog.cli.sweep_table import Table, is_live, summary_lines, trial_json
 from mlog.errors import MlogError, say
@@ -289,10 +290,13 @@ def _conduct(sweeping: Sweeping, signals: Signals, options: dict[str, Any]) -> i
             conductor, sys.stdout, os.environ, signals, live=live
         )
     conductor.conduct()
-    if options["as_json"]:
-        _print_json(conductor)
-    else:
-        click.echo("\n".join(summary_lines(conductor)))
+    with signals.at_broken_pipe():
+        if options["as_json"]:
+            _print_json(conductor)
+        else:
+            click.echo("\n".join(summary_lines(conductor)))
+    if signals.is_deaf:
+        drop_output()
     return _code(conductor, signals, options)
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import orjson
 
 from mlog.errors import MlogError, say
+from mlog.folder import OpenFile
 from mlog.launch.config import ScriptRunConfig
 from mlog.launch.submit import Submitted, definition_of, start_process
 from mlog.launch.sweep_conductor import Conductor, Onlooker
@@ -41,6 +42,7 @@ from mlog.run.joining import open_run_folder
 from mlog.run.recorder import Recorder
 from mlog.run.start import announce
 from mlog.run.waiting import CANCEL
+from mlog.run.writer import try_lock
 from mlog.types import Mode
 
 __all__ = [
@@ -57,6 +59,9 @@ __all__ = [
 Goal = Literal["minimize", "maximize"]
 
 _GOALS = ("minimize", "maximize")
+_LOCK = ".conductor"
+"""File in a sweep's folder that is held by who goes on with it."""
+
 _ENDED = ("Completed", "Failed", "Canceled", "NotResponding")
 
 
@@ -311,11 +316,13 @@ class Sweeping:
         run: Its run.
         plan: What is to be done.
         told: What was done before, by number of the trial.
+        held: A lock, so that two do not go on with one sweep at once.
     """
 
     run: Run
     plan: Plan
     told: Mapping[int, Told]
+    held: OpenFile | None = None
 
     def conduct(self, signals: Signals, onlooker: Onlooker | None = None) -> Sweep:
         """Do what is left, and end the run.
@@ -422,14 +429,17 @@ def resume_sweep(
             "wait for its end, or cancel it"
         )
     plan = plan if jobs is None else replace(plan, jobs=jobs)
-    told = read_told(folder)
     opened = open_run_folder(folder)
+    held = opened.reopen(_LOCK)
+    if not try_lock(held.fd):
+        raise MlogError(f"another process goes on with sweep {folder.name} already")
+    told = read_told(folder)
     if CANCEL in opened.names():
         opened.remove(CANCEL)
     run = begin(
         Run, resume=str(folder), dir=folder.parent.parent, nested=False, activate=False
     )
-    return Sweeping(run, plan, told)
+    return Sweeping(run, plan, told, held)
 
 
 def _sweep_of(folder: Path) -> Path:

@@ -1,5 +1,6 @@
 """The signals that end a process, taken so that a sweep can be ended in order."""
 
+import errno
 import signal
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 __all__ = ["Signals"]
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+_GONE = {errno.EPIPE: "SIGPIPE", errno.EIO: "SIGHUP"}
 
 
 class Signals:
@@ -20,11 +22,13 @@ class Signals:
 
     Attributes:
         number: Of the first signal. None: there was none.
+        is_deaf: Whether nobody reads the output any more.
     """
 
     def __init__(self) -> None:
         """Take nothing yet."""
         self.number: int | None = None
+        self.is_deaf = False
 
     @property
     def name(self) -> str:
@@ -49,12 +53,16 @@ class Signals:
 
     @contextmanager
     def at_broken_pipe(self) -> Iterator[None]:
-        """Take a reader of the output that goes away within a block as a signal."""
+        """Take it as a signal if a reader or terminal goes away within a block."""
         try:
             yield
-        except BrokenPipeError:
+        except OSError as exc:
+            name = _GONE.get(exc.errno or 0)
+            if name is None:
+                raise
+            self.is_deaf = True
             if self.number is None:
-                self.number = int(getattr(signal, "SIGPIPE", signal.SIGTERM))
+                self.number = int(getattr(signal, name, signal.SIGTERM))
 
     def _take(self, number: int, frame: FrameType | None) -> None:
         if self.number is not None:

@@ -257,6 +257,23 @@ def test_a_reader_that_goes_away_ends_the_sweep(source: Path, start: Child) -> N
     assert len(list(iter_runs(folder.parent.parent))) < 11
 
 
+def test_a_terminal_that_goes_away_ends_the_sweep(
+    source: Path, start: Child, run_dir: Path
+) -> None:
+    main, other = pty.openpty()
+    args = ("sweep", "train.py", "--set", "alpha=0:0.9:0.1")
+    env = {"TERM": "xterm"}
+    child = start("-c", MAIN, *args, cwd=source, env=env, stdout=other)
+    os.close(other)
+    os.read(main, 10)
+    os.close(main)
+    _, err = child.communicate(timeout=60)
+    folder = sweep_folder(err.decode())
+    state = read_state(folder)
+    assert (state.status, (state.error or {})["msg"]) == ("Canceled", "SIGHUP")
+    assert b"go on with: mlog sweep --resume" in err
+
+
 @pytest.mark.parametrize(
     ("args", "code", "text"),
     [

@@ -17,7 +17,7 @@ import pytest
 from mlog.errors import MlogError, RunNotFoundError
 from mlog.launch.config import ScriptRunConfig
 from mlog.launch.submit import submit
-from mlog.launch.sweep import Sweep, sweep
+from mlog.launch.sweep import Sweep, resume_sweep, sweep
 from mlog.launch.sweep_plan import Plan
 from mlog.launch.sweep_sampling import Grid
 from mlog.launch.sweep_space import make_space
@@ -454,6 +454,17 @@ def test_a_sweep_that_goes_on_is_left_alone(
         sweep(resume=parent_of(run_dir).name)
     (marks / "hold-0.1").unlink()
     assert child.wait(60) == 0
+
+
+def test_only_one_process_goes_on_with_a_sweep(script: Path) -> None:
+    """Also if several try at once, before any is known to the others."""
+    run = sweep(script, {"alpha": [0.1]}).run
+    sweeping = resume_sweep(run)
+    sweeping.run.end("Canceled")  # its lock is still held
+    with pytest.raises(MlogError, match="another process goes on with sweep"):
+        resume_sweep(run)
+    del sweeping
+    assert sweep(resume=run).status == "Completed"
 
 
 def test_a_finished_sweep_has_nothing_left_to_do(script: Path, marks: Path) -> None:
