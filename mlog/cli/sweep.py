@@ -25,11 +25,11 @@ from mlog.launch.sweep import (
     is_minimized,
     make_sampling,
     resume_sweep,
-    start_sweep,
 )
 from mlog.launch.sweep_conductor import Conductor
 from mlog.launch.sweep_domains import Domain
 from mlog.launch.sweep_plan import Passing, Plan
+from mlog.launch.sweep_process import start_sweep
 from mlog.launch.sweep_signals import Signals
 from mlog.launch.sweep_space import Space, parse_set
 from mlog.launch.sweep_stop import Rule, parse_stop

@@ -30,7 +30,7 @@ def main() -> None:
 def _carry_out(text: bytes) -> None:
     """Do what was ordered; of the two only the one that is needed is imported."""
     if text.startswith(b'{"sweep":'):
-        from mlog.launch.sweep import SweepOrder, conduct_order
+        from mlog.launch.sweep_process import SweepOrder, conduct_order
 
         conduct_order(SweepOrder.decode(text), _tell)
     else:

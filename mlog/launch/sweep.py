@@ -1,19 +1,16 @@
 """`sweep`: run a script with many params, each time as a run of its own."""
 
 import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import orjson
-
 from mlog.errors import MlogError, say
 from mlog.folder import OpenFile
 from mlog.launch.config import ScriptRunConfig
-from mlog.launch.submit import Submitted, definition_of, start_process
+from mlog.launch.submit import definition_of
 from mlog.launch.sweep_conductor import Conductor, Onlooker
 from mlog.launch.sweep_domains import Value
 from mlog.launch.sweep_plan import PLAN, Passing, Plan, bare
@@ -37,7 +34,6 @@ from mlog.redaction import Redactor
 from mlog.run.api import Run
 from mlog.run.begin import begin
 from mlog.run.core import RunCore
-from mlog.run.family import handle
 from mlog.run.joining import open_run_folder
 from mlog.run.recorder import Recorder
 from mlog.run.start import announce
@@ -47,12 +43,12 @@ from mlog.types import Mode
 
 __all__ = [
     "Sweep",
-    "SweepOrder",
     "Sweeping",
     "begin_sweep",
+    "fresh_id",
+    "is_minimized",
     "make_sampling",
     "resume_sweep",
-    "start_sweep",
     "sweep",
 ]
 
@@ -208,7 +204,7 @@ def sweep(
                 raise TypeError("sweep needs a script and a space, or resume")
             sampling = make_sampling(space, random=random, bayesian=bayesian, seed=seed)
             plan = Plan(
-                config=script_config(script),
+                config=_script_config(script),
                 sampling=sampling,
                 metric=metric,
                 minimize=is_minimized(goal),
@@ -244,7 +240,7 @@ class _Caller:
 # --- making a plan -------------------------------------------------------------------
 
 
-def script_config(script: ScriptRunConfig | str | os.PathLike[str]) -> ScriptRunConfig:
+def _script_config(script: ScriptRunConfig | str | os.PathLike[str]) -> ScriptRunConfig:
     """Return what is run; a path is a script in its own folder."""
     if isinstance(script, ScriptRunConfig):
         script.check()
@@ -369,7 +365,7 @@ def begin_sweep(
         Run,
         experiment_name(experiment, cwd=config.source, script=config.script),
         name=name,
-        run_id=run_id or _fresh_id(),
+        run_id=run_id or fresh_id(),
         dir=dir,
         parent=parent,
         tags=plan.tags,
@@ -454,112 +450,6 @@ def _redactor_of(run: Run) -> Redactor | None:
     return redactor if isinstance(redactor, Redactor) else None
 
 
-def _fresh_id() -> str:
+def fresh_id() -> str:
+    """Return the id of a new run."""
     return new_run_id(time.time(), os.urandom(3))
-
-
-# --- in a process of its own ---------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class SweepOrder:
-    """What the process is told that conducts a sweep for somebody else.
-
-    It goes through a pipe, as there may be secrets in it.
-
-    Attributes:
-        root, experiment, run_id: Of the sweep's run.
-        source: Folder that the process starts in.
-        plan: The plan, as JSON.
-        run: Further arguments of `begin_sweep`.
-    """
-
-    root: str
-    experiment: str
-    run_id: str
-    source: str
-    plan: dict[str, Any]
-    run: dict[str, Any]
-
-    def encode(self) -> bytes:
-        """Return the JSON text."""
-        return orjson.dumps({"sweep": {n: getattr(self, n) for n in self.__slots__}})
-
-    @classmethod
-    def decode(cls, text: bytes) -> "SweepOrder":
-        """Return the order in a JSON text."""
-        return cls(**orjson.loads(text)["sweep"])
-
-
-def start_sweep(
-    plan: Plan,
-    *,
-    experiment: str | None = None,
-    root: str | os.PathLike[str] | None = None,
-    parent: RunCore | None = None,
-    run_id: str | None = None,
-    **options: Any,
-) -> Submitted:
-    """Start a process that conducts a sweep, and return when its run is there.
-
-    It goes on when the calling process ends.
-
-    Args:
-        plan: What is to be done.
-        experiment, parent, run_id: As for `begin_sweep`.
-        root: Its `dir`.
-        **options: Further arguments of `begin_sweep` that are JSON.
-
-    Raises:
-        MlogError: The run could not be made; the message says why.
-    """
-    folder = find_root(root, env=os.environ, cwd=Path.cwd())
-    config = plan.config
-    if parent is not None and parent.path is not None:
-        options["parent"] = str(parent.path)
-    order = SweepOrder(
-        root=str(folder),
-        experiment=experiment_name(experiment, cwd=config.source, script=config.script),
-        run_id=run_id or _fresh_id(),
-        source=str(config.source),
-        plan=orjson.loads(plan.encode()),
-        run=options,
-    )
-    started = start_process(order)
-    if parent is not None:
-        child = {"run": started.run_id, "path": str(started.folder)}
-        parent._event("run.child", child)
-    return started
-
-
-def conduct_order(order: SweepOrder, tell: Callable[[Path], None]) -> None:
-    """Conduct a sweep as ordered; the work of a process of its own.
-
-    Args:
-        order: What is to be done.
-        tell: Told the run's folder as soon as the run is there.
-    """
-    signals = Signals()
-    with signals.taken():
-        plan = Plan.decode(orjson.dumps(order.plan))
-        line = plan.config.line
-        sys.argv = line[1:] if plan.config.script else line  # for `run.start`
-        sweeping = begin_sweep(
-            plan,
-            experiment=order.experiment,
-            dir=order.root,
-            run_id=order.run_id,
-            **order.run,
-        )
-        assert sweeping.run.path is not None
-        tell(sweeping.run.path)
-        sweeping.conduct(signals)
-
-
-def open_sweep(folder: Path) -> Sweep:
-    """Return the sweep of a run's folder.
-
-    Raises:
-        MlogError: The run is no sweep.
-    """
-    return Sweep.of(handle(Run, folder))

@@ -58,10 +58,9 @@ class Watched:
 
     def look(self) -> RunState | None:
         """Read what is new; return the run's state if it has ended or is gone."""
-        ended = self._follower.has_ended
         try:
             news = self._read()
-            if ended or self._follower.has_ended:
+            if self._follower.has_ended:
                 self._read()  # what others wrote just before the end
                 return read_state(self._path)
         except (OSError, RunNotFoundError):

@@ -145,6 +145,10 @@ def test_each_combination_is_a_run_with_its_params(
     assert again.best.run_id == found.best.run_id
     assert "best mse 0.333" in repr(again)
     assert again.rows()[0]["param.alpha"] == 0.2
+    table = again.to_pandas()
+    assert list(table["metric.mse"].dropna()) == [
+        t.value for t in again.trials if t.value
+    ]
 
 
 def test_params_go_where_a_place_names_them(source: Path, run_dir: Path) -> None:

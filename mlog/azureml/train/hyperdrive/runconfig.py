@@ -13,8 +13,8 @@ from mlog.azureml.train.hyperdrive.exceptions import HyperDriveConfigException
 from mlog.azureml.train.hyperdrive.policy import EarlyTerminationPolicy
 from mlog.azureml.train.hyperdrive.run import HyperDriveRun
 from mlog.azureml.train.hyperdrive.sampling import HyperParameterSampling
-from mlog.launch.sweep import start_sweep
 from mlog.launch.sweep_plan import Plan
+from mlog.launch.sweep_process import start_sweep
 from mlog.run.api import Run
 from mlog.run.family import handle
 
