@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mlog.filters import MetricFilter, RankFilter, SpanFilter
     from mlog.formatters import ConsoleFormatter, EntryFormatter
     from mlog.handlers import FlightRecorderHandler, JSONLHandler
+    from mlog.launch.sweep import sweep
     from mlog.models import Model
     from mlog.redaction import Redactor
     from mlog.run.api import Run, current_run
@@ -73,6 +74,7 @@ __all__ = [
     "set_step",
     "start_run",
     "step",
+    "sweep",
     "uninstall",
 ]
 
@@ -99,6 +101,7 @@ _LAZY = {
     "query": "run.open",
     "runs": "run.open",
     "start_run": "run.start",
+    "sweep": "launch.sweep",
 }
 
 

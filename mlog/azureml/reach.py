@@ -8,7 +8,6 @@ from mlog.azureml.exceptions import UserErrorException
 __all__ = ["NotLocalError", "Partly", "instead", "needs_azure"]
 
 _SCRIPTS = "run scripts with ScriptRunConfig and experiment.submit"
-_SWEEP = "loop over the values with run.child_run, or wait for `mlog sweep`"
 _SERVE = "load the model from Model(...).download() in a server of your own"
 
 _OUT_OF_REACH = {
@@ -35,7 +34,6 @@ _OUT_OF_REACH = {
     "train.automl": "fit the models you want to compare in child runs (run.child_run)",
     "train.dnn": _SCRIPTS,
     "train.estimator": _SCRIPTS,
-    "train.hyperdrive": _SWEEP,
     "train.sklearn": _SCRIPTS,
 }
 

@@ -4,6 +4,8 @@ import sys
 from typing import Any
 
 from mlog.azureml.core.run import Run
+from mlog.azureml.train.hyperdrive.run import HyperDriveRun
+from mlog.run.api import Run as LocalRun
 
 __all__ = ["RunDetails"]
 
@@ -56,13 +58,18 @@ class RunDetails:
                 **{key: details.get(key) for key in _FACTS},
                 "tags": run.get_tags(),
             },
-            "run_metrics": run.get_metrics(),
-            "child_runs": [
-                {"run_id": child.id, "status": child.get_status()}
-                for child in run.get_children()
-            ],
+            "run_metrics": LocalRun.get_metrics(run),
+            "child_runs": _children(run),
             "run_logs": sorted(details["logFiles"]),
         }
+
+
+def _children(run: Run) -> list[dict[str, Any]]:
+    """Return the child runs, newest first; those of a sweep with the best one first."""
+    if isinstance(run, HyperDriveRun):
+        return run.get_children_sorted_by_primary_metric()
+    children = run.get_children()
+    return [{"run_id": child.id, "status": child.get_status()} for child in children]
 
 
 def _lines(data: dict[str, Any]) -> list[str]:
@@ -73,7 +80,11 @@ def _lines(data: dict[str, Any]) -> list[str]:
     lines += [f"  tag {key}: {value}" for key, value in facts["tags"].items()]
     lines += [f"  {key}: {_short(value)}" for key, value in data["run_metrics"].items()]
     for child in data["child_runs"]:
-        lines.append(f"  child {child['run_id']}: {child['status']}")
+        line = f"  child {child['run_id']}: {child['status']}"
+        if "hyperparameters" in child:
+            best = child["best_primary_metric"]
+            line += f" {child['hyperparameters']} {'' if best is None else best}"
+        lines.append(line.rstrip())
     return lines
 
 

@@ -15,12 +15,12 @@ import click
 from mlog.errors import MlogError
 from mlog.escaping import inline
 
-__all__ = ["main"]
+__all__ = ["drop_output", "main"]
 
 _COMMANDS = (
     *("cancel", "compare", "completion", "doctor", "export", "import", "init", "ls"),
     *("path", "plot", "prune", "query", "report", "rm", "run", "ship", "show"),
-    *("tail", "verify"),
+    *("sweep", "tail", "verify"),
 )
 _MODULES = {"import": "import_"}  # a keyword names no module
 
@@ -60,16 +60,16 @@ class _Commands(click.Group):
         except KeyboardInterrupt:
             ctx.exit(130)
         except BrokenPipeError:
-            _drop_output()
+            drop_output()
             ctx.exit(141)
         except (MlogError, OSError) as exc:
             click.echo(f"mlog: {inline(str(exc))}", err=True)
-            _drop_output()
+            drop_output()
             ctx.exit(1)
         return result
 
 
-def _drop_output() -> None:
+def drop_output() -> None:
     """Let what is still buffered go nowhere, so that the exit is quiet."""
     try:
         descriptor = sys.stdout.fileno()

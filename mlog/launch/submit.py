@@ -16,7 +16,6 @@ from typing import Any, Protocol
 from mlog.errors import MlogError
 from mlog.launch.attached import Attached
 from mlog.launch.config import ScriptRunConfig
-from mlog.launch.environments import Environment
 from mlog.launch.order import Order
 from mlog.launch.starting import by_fork, by_interpreter
 from mlog.layout import experiment_name, find_root, new_run_id, run_folder
@@ -125,7 +124,7 @@ def submit(
         seconds=config.max_run_duration_seconds,
         grace=grace,
         variables={**config.variables, **(variables or {})},
-        definition=definition_of(config, runs_in),
+        definition=definition_of(config),
         run={key: to_json(value) for key, value in options.items() if value},
         memory=config.memory,
         attached=attached,
@@ -145,7 +144,7 @@ def _parent(parent: RunCore | str | os.PathLike[str] | None, root: Path) -> str 
     return None if parent is None else str(find_run(os.fspath(parent), root=root))
 
 
-def definition_of(config: ScriptRunConfig, runs_in: Environment) -> dict[str, Any]:
+def definition_of(config: ScriptRunConfig) -> dict[str, Any]:
     """Return what the run says of how it was submitted."""
     return {
         "script": config.script,
@@ -154,7 +153,7 @@ def definition_of(config: ScriptRunConfig, runs_in: Environment) -> dict[str, An
         "source_directory": str(config.source),
         "target": "local",
         "interpreter": config.interpreter,
-        "environment": runs_in.described(),
+        "environment": config.runs_in.described(),
         "max_run_duration_seconds": config.max_run_duration_seconds,
         "memory_limit": config.memory,
         "in_place": config.in_place,

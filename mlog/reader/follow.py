@@ -18,7 +18,7 @@ Source of the order: the README, "File format".
 import heapq
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, groupby, islice
@@ -30,6 +30,7 @@ import orjson
 
 from mlog.folder import read_from
 from mlog.layout import SegmentName, parse_segment
+from mlog.types import Stream
 
 __all__ = ["Follower", "Found", "MayFit", "blocks_before", "lines_in", "parse_line"]
 
@@ -93,9 +94,19 @@ class Follower:
         has_ended: Whether the run's end has been read, and no new attempt since.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Start in front of everything that is there; nothing is read yet."""
+    def __init__(
+        self,
+        folder: Path,
+        streams: Collection[Stream] = ("logs", "metrics", "events"),
+    ) -> None:
+        """Start in front of everything that is there; nothing is read yet.
+
+        Args:
+            folder: The run's.
+            streams: Which are read; the end of a run stands in its events.
+        """
         self.folder = folder
+        self._streams = streams
         self.skipped = 0
         self.has_ended = False
         self._readings: dict[str, _Reading] = {}
@@ -204,7 +215,7 @@ class Follower:
         for name in os.listdir(self.folder):
             known = self._readings.get(name)
             segment = known.segment if known is not None else parse_segment(name)
-            if segment is None:
+            if segment is None or segment.stream not in self._streams:
                 continue
             try:
                 status = os.lstat(self.folder / name)

@@ -37,7 +37,7 @@ from mlog.run.identity import host_name
 from mlog.segments import Segment, Sync
 from mlog.types import Stream
 
-__all__ = ["FORMAT", "Place", "Writer", "WriterOptions"]
+__all__ = ["FORMAT", "Place", "Writer", "WriterOptions", "try_lock"]
 
 FORMAT = 1
 """Version of the file format."""
@@ -442,7 +442,7 @@ class Writer:
     def _hold_lock(self) -> None:
         try:
             file = self.folder.reopen(lock_name(self.name))
-            if _try_lock(file.fd):
+            if try_lock(file.fd):
                 self._lock_file = file
         except OSError:  # a file system without locks: the heartbeat is left
             return
@@ -610,7 +610,7 @@ def _is_low(path: Path) -> bool:
     return usage.free < min(_LOW_BYTES, usage.total * _LOW_SHARE)
 
 
-def _try_lock(fd: int) -> bool:
+def try_lock(fd: int) -> bool:
     """Take an exclusive lock that dies with the process; False if another has it."""
     try:
         import fcntl

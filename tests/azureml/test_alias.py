@@ -74,7 +74,7 @@ def test_what_is_pickled_is_found_again() -> None:
     [
         ("azureml.pipeline.core", "run.child_run"),
         ("azureml.train.automl", "run.child_run"),
-        ("azureml.train.hyperdrive", "mlog sweep"),
+        ("azureml.train.hyperdrive.nothing", "README"),
         ("azureml.train.estimator", "ScriptRunConfig"),
         ("azureml.core.webservice", "Model"),
         ("azureml.core.keyvault", "environment variables"),

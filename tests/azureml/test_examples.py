@@ -49,7 +49,7 @@ def run_script(name: str) -> str:
 
 def test_every_script_has_a_test() -> None:
     tested = {"alpha_sweep", "register_best", "data_types", "child_runs"}
-    tested |= {"submit_to_cluster"}
+    tested |= {"submit_to_cluster", "hyperdrive"}
     assert {path.stem for path in EXAMPLES.glob("*.py")} == tested
 
 
@@ -118,3 +118,16 @@ def test_a_cluster_is_had_and_the_best_of_three_scripts_registered() -> None:
     model = Model(Workspace.from_config(), "diabetes")
     assert (model.run_id, model.tags) == (best.id, {"alpha": "0.01"})
     assert Path("down/model.pkl").read_bytes()
+
+
+@needs_sklearn
+def test_a_sweep_by_hyperdrive() -> None:
+    out = run_script("hyperdrive.py")
+    assert "Completed {'--learning-rate': 0.1} 3526" in out
+    assert "registered diabetes-tuned version 1" in out
+    best = Model(Workspace.from_config(), "diabetes-tuned").run_id
+    assert f"best run: {best} last mse: 3526" in out
+    found = runs("diabetes-tuning")
+    (parent,) = [run for run in found if run.parent is None]
+    assert (parent.status, len(found)) == ("Completed", 4)
+    assert parent.tags["best_run"] == best

@@ -618,6 +618,24 @@ while not os.path.exists(sys.argv[1]):
     assert note.endswith(f" ({daemon})")
 
 
+def test_an_id_and_variables_may_be_chosen(launch: Launch) -> None:
+    code = "import os; print(os.environ['MINE'])"
+    run = launch(code, run_id="mine", variables={"MINE": "3"})
+    wait_for_end(run)
+    assert (run.run_id, printed(run.folder)) == ("mine", ["3"])
+    with pytest.raises(MlogError, match="run 'mine' is there already"):
+        launch(code, run_id="mine")
+
+
+def test_who_cancels_may_say_why(launch: Launch, source: Path, tmp_path: Path) -> None:
+    run = launch(HANG, tmp_path / "pid")
+    wait_until(lambda: pid_in(tmp_path / "pid"), "the script")
+    assert request_cancel(run.folder, "it is too hot")
+    wait_for_end(run)
+    state = read_state(run.folder)
+    assert (state.status, (state.error or {})["msg"]) == ("Canceled", "it is too hot")
+
+
 def test_submitting_loads_no_more_than_it_needs() -> None:
     heavy = "{'asyncio', 'click', 'httpx', 'multiprocessing', 'numpy', 'rich'}"
     code = f"import sys, mlog.launch.submit; print({heavy} & set(sys.modules))"

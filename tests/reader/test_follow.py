@@ -1,6 +1,7 @@
 """Reading a run while it grows."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlog.reader.follow import Follower, Found, parse_line
+from mlog.run.start import start_run
 from tests.helpers import REPO, entries
 
 CUT = b'{"ts":"2026-11-23T18:27:00.000001Z","seq":7,"level":"INFO","msg":"cut he'
@@ -400,3 +402,14 @@ def test_a_run_is_read_completely_while_threads_write_and_segments_change(
     assert len(written) > 2_400
     assert sorted(seqs(found)) == sorted(entry["seq"] for entry in written)
     assert len({one.segment.filename for one in found}) > 5
+
+
+def test_only_the_streams_that_are_wanted_are_read(run_dir: Path) -> None:
+    """The end of the run is seen by its events."""
+    with start_run("streams") as run:
+        logging.getLogger("a").warning("a line")
+        run.log("loss", 1)
+    assert run.path is not None
+    follower = Follower(run.path, ("events", "metrics"))
+    streams = {found.segment.stream for found in follower.poll()}
+    assert (streams, follower.has_ended) == ({"events", "metrics"}, True)

@@ -73,10 +73,10 @@ class Experiment:
     def submit(
         self, config: Any, tags: Mapping[str, str] | None = None, **kwargs: Any
     ) -> Run:
-        """Start a script as a run, and return while it runs.
+        """Start a script as a run, or a sweep, and return while it runs.
 
         Args:
-            config: A `ScriptRunConfig`.
+            config: A `ScriptRunConfig` or a `HyperDriveConfig`.
             tags: For the run.
             **kwargs: Not used.
 

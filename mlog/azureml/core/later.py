@@ -10,6 +10,10 @@ from typing import Any
 __all__ = ["later"]
 
 
+_ELSEWHERE = {"HyperDriveRun": "mlog.azureml.train.hyperdrive"}
+
+
 def later(name: str) -> Any:
-    """Return a class of `azureml.core`."""
-    return getattr(importlib.import_module("mlog.azureml.core"), name)
+    """Return a class of `azureml.core`, or of a module that stands on it."""
+    module = _ELSEWHERE.get(name, "mlog.azureml.core")
+    return getattr(importlib.import_module(module), name)

@@ -33,11 +33,15 @@ from mlog.run.begin import begin, inherited_env
 from mlog.run.cells import current_cell
 from mlog.run.family import fits, handle
 from mlog.run.start import announce
+from mlog.run.waiting import launch_of
 
 __all__ = ["Run", "get_run"]
 
 SCRIPT_RUN = "azureml.scriptrun"
-"""Type of a submitted script; other runs have none."""
+"""Type of a submitted script; other runs but sweeps have none."""
+
+HYPERDRIVE = "hyperdrive"
+"""Type of the run of a sweep."""
 
 _ALIVE = ("Running", "Queued")
 
@@ -137,7 +141,8 @@ class Run(LocalRun):
 
         Args:
             experiment: An `Experiment`.
-            type: Only runs of this type ("azureml.scriptrun": submitted ones).
+            type: Only runs of this type ("azureml.scriptrun": submitted scripts;
+                "hyperdrive": sweeps).
             tags, properties: Only runs that have this name (text), or all of these
                 values (mapping).
             status: Only runs with this status.
@@ -216,10 +221,14 @@ class Run(LocalRun):
 
     @property
     def type(self) -> str | None:
-        """The text "azureml.scriptrun" of a submitted script, else None."""
-        if self.path is None:
-            return None
-        return SCRIPT_RUN if self.get_details()["runDefinition"] else None
+        """The text "azureml.scriptrun" of a submitted script, "hyperdrive" of a sweep.
+
+        None of other runs.
+        """
+        said = launch_of(self.path) if self.path is not None else {}
+        if "sweep" in said:
+            return HYPERDRIVE
+        return SCRIPT_RUN if said else None
 
     @property
     def number(self) -> int:
@@ -452,9 +461,13 @@ def _of_its_type(workspace: Workspace, path: Path, rehydrate: bool = True) -> An
     """Return the object of a run, by the provider of its type if there is one."""
     run = handle(Run, path)
     run.belongs_to(workspace)
-    if not rehydrate or not Run._factories:
+    if not rehydrate:
         return run
-    factory = Run._factories.get(run.type or "")
+    kind = run.type or ""
+    factory = Run._factories.get(kind)
+    if factory is None and kind == HYPERDRIVE:
+        run = handle(later("HyperDriveRun"), path)
+        run.belongs_to(workspace)
     return factory(run.experiment, _facts(run)) if factory is not None else run
 
 

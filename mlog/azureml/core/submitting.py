@@ -11,7 +11,7 @@ from mlog.launch.submit import submit as launch
 from mlog.run.api import Run
 from mlog.run.family import handle
 
-__all__ = ["ENVIRONMENT", "OUTPUTS", "TARGET", "submit"]
+__all__ = ["ENVIRONMENT", "OUTPUTS", "TARGET", "properties_of", "submit"]
 
 TARGET = "azureml.target"
 """Property of a submitted run: name of its compute target."""
@@ -36,10 +36,17 @@ def submit(
     tags: Mapping[str, str] | None,
     parent: Run | None = None,
 ) -> R:
-    """Start a script as a run of the class `cls`; see `Experiment.submit`."""
+    """Start a script as a run of the class `cls`; see `Experiment.submit`.
+
+    A config that knows by itself how it is submitted (a sweep) says what it is.
+    """
+    if hasattr(config, "submitted_to"):
+        run: R = config.submitted_to(workspace, experiment, tags, parent)
+        return run
     if not isinstance(config, ScriptRunConfig):
         raise UserErrorException(
-            f"only a ScriptRunConfig can be submitted, got {type(config).__name__}"
+            "only a ScriptRunConfig or a HyperDriveConfig can be submitted, "
+            f"got {type(config).__name__}"
         )
     config.placed(workspace)
     submitted = launch(
@@ -50,11 +57,12 @@ def submit(
         parent=parent,
     )
     run = handle(cls, submitted.folder)
-    run.add_properties(_properties(config))
+    run.add_properties(properties_of(config))
     return run
 
 
-def _properties(config: ScriptRunConfig) -> dict[str, str]:
+def properties_of(config: ScriptRunConfig) -> dict[str, str]:
+    """Return the properties of a run by which its config is known again."""
     said = {TARGET: config.compute_target or "local"}
     if config.environment is not None:
         said[ENVIRONMENT] = json.dumps(config.environment.as_dict())

@@ -1,3 +1,3 @@
-"""Empty, but for what its missing modules say (see `mlog.azureml.reach`)."""
+"""Holds `hyperdrive`; what is missing says so by itself (see `mlog.azureml.reach`)."""
 
 __all__: list[str] = []
