@@ -244,7 +244,7 @@ def _tell(job: _Job, paths: list[Path], as_json: bool) -> None:
     for path, size in zip(paths, sizes, strict=True):
         click.echo(f"{inline(_path_text(path))} ({size_text(size)})")
     if job.left_out:
-        text = f"left out {count_text(job.left_out, 'value')} that have no place there"
+        text = f"left out {count_text(job.left_out, 'value')} without a place there"
         click.echo(f"mlog: {text}", err=True)
 
 

@@ -63,7 +63,7 @@ Examples:
     default=1024,
     show_default=True,
     metavar="MIB",
-    help="Of MLflow: leave out files that are larger; 0: all files.",
+    help="Of MLflow: leave out files that are larger; 0 takes none.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Say as JSON what was imported.")
 @dir_option

@@ -138,7 +138,7 @@ class TestCsv:
 
     def test_what_is_no_number_is_counted(self, export_to: Export) -> None:
         shown = export_to("csv", "a1")
-        assert shown.stderr == "mlog: left out 2 values that have no place there\n"
+        assert shown.stderr == "mlog: left out 2 values without a place there\n"
         assert export_to("csv", "b2", "--force").stderr == ""
 
     def test_wide_has_a_line_for_each_step(self, export_to: Export, out: Path) -> None:
@@ -248,7 +248,7 @@ class TestTensorBoard:
         entries = [{"value": {f"v{n}": value}} for n, value in enumerate(values)]
         write(runs, "x/y", "metrics", *entries)
         shown = export_to("tensorboard", "y")
-        assert shown.stderr == "mlog: left out 3 values that have no place there\n"
+        assert shown.stderr == "mlog: left out 3 values without a place there\n"
 
     @pytest.mark.filterwarnings("ignore::DeprecationWarning")
     def test_tensorboard_reads_it(self, export_to: Export, out: Path) -> None:
