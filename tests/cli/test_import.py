@@ -54,6 +54,8 @@ def test_what_mlog_exports_comes_back(
         shown = mlog("import", *given)
         assert shown.exit_code == 0, shown.stderr
         back = library.open_run("latest", dir=root)
+        assert (back.params, back.status) == ({"lr": 0.5}, "Completed")
+        assert set(back.get_metrics()) == {"loss"}
         ours, theirs = (list(r.history("loss")) for r in (run, back))
         assert [(s, v) for s, v, _ in ours] == [(s, v) for s, v, _ in theirs]
         assert [t for *_, t in theirs] == pytest.approx([t for *_, t in ours], abs=1e-6)
