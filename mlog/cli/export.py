@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TextIO, TypeAlias
 import click
 import orjson
 
-from mlog.cli.completing import complete_run
+from mlog.cli.completing import complete_folder, complete_run
 from mlog.cli.options import RunCommand, dir_option, find, root_of, typed
 from mlog.errors import MlogError, RunNotFoundError
 from mlog.escaping import inline
@@ -56,7 +56,9 @@ def _folder_typed(ctx: click.Context, param: click.Parameter, value: str) -> str
 @click.argument(
     "runs", metavar="[RUN…]", nargs=-1, callback=typed, shell_complete=complete_run
 )
-@click.argument("out", metavar="DIR", callback=_folder_typed)
+@click.argument(
+    "out", metavar="DIR", callback=_folder_typed, shell_complete=complete_folder
+)
 @click.option(
     "--to",
     "form",

@@ -12,6 +12,7 @@ from typing import Any
 import click
 import orjson
 
+from mlog.cli.completing import complete_file
 from mlog.cli.options import dir_option, root_of
 from mlog.errors import MlogError, MlogWarning
 from mlog.escaping import inline
@@ -36,7 +37,7 @@ Examples:
 
 
 @click.command("import", epilog=_EXAMPLES)
-@click.argument("source", metavar="PATH-OR-URL")
+@click.argument("source", metavar="PATH-OR-URL", shell_complete=complete_file)
 @click.option(
     "--from",
     "form",

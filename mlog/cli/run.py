@@ -16,7 +16,7 @@ from typing import Any, TextIO
 import click
 import orjson
 
-from mlog.cli.completing import complete_experiment
+from mlog.cli.completing import complete_experiment, complete_file
 from mlog.cli.options import dir_option
 from mlog.errors import MlogError, say
 from mlog.launch.config import ScriptRunConfig
@@ -71,7 +71,13 @@ def _pairs(
 @click.option("--azureml", is_flag=True, help="Let the script import azureml.")
 @click.option("--json", "as_json", is_flag=True, help="With --detach: print as JSON.")
 @dir_option
-@click.argument("line", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.argument(
+    "line",
+    nargs=-1,
+    required=True,
+    type=click.UNPROCESSED,
+    shell_complete=complete_file,
+)
 def command(
     experiment: str | None,
     name: str | None,
