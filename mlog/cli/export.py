@@ -86,7 +86,8 @@ def command(
                  params.csv; with --wide metrics_wide.csv: a line for each step
     json         RUN.json: facts, params, tags, metrics by columns
     parquet      metrics.parquet and params.parquet; needs mlog-runs[query]
-    tensorboard  RUN/events.out.tfevents.…: numbers, texts and histograms
+    tensorboard  RUN/events.out.tfevents.…: numbers, texts, histograms, small
+                 pictures, params and status (HPARAMS)
 
     Wide CSV and TensorBoard get the least rank that has the metric, and of attempts
     the latest. A file appears whole; one that is there already is left alone.

@@ -61,6 +61,20 @@ class EventFile:
         plugin = _bytes(1, _bytes(1, b"text")) + _whole(4, _DATA_CLASS_TENSOR)
         self._add(step, time, _tag(tag) + _bytes(9, plugin) + _bytes(8, tensor))
 
+    def image(
+        self, tag: str, step: int, time: float, content: bytes, size: tuple[int, int]
+    ) -> None:
+        """Add a picture.
+
+        Args:
+            tag, step, time: See `scalar`.
+            content: PNG, JPEG or GIF.
+            size: Width and height in pixels; 0 where unknown.
+        """
+        width, height = size
+        image = _whole(1, height) + _whole(2, width) + _bytes(4, content)
+        self._add(step, time, _tag(tag) + _bytes(4, image))
+
     def params(self, time: float, params: Mapping[str, Any]) -> None:
         """Add params, for TensorBoard's HPARAMS; once, before any point.
 

@@ -1,10 +1,12 @@
-"""A run as an event file of TensorBoard: numbers, texts, histograms, params and status."""
+"""A run as an event file of TensorBoard: numbers, texts, pictures, histograms, params, status."""
 
+import struct
 from pathlib import Path
 from typing import Any
 
 from mlog.escaping import inline
 from mlog.reader.alive import seconds_of
+from mlog.reader.page_html import content_of
 from mlog.reader.page_words import value_text
 from mlog.reader.series import read_histories
 from mlog.reader.state import RunState, read_state
@@ -13,6 +15,7 @@ from mlog.reader.tfevents import EventFile
 __all__ = ["began", "write_events"]
 
 _SHORT = 512
+_PICTURES = ("image/png", "image/jpeg", "image/gif")
 
 
 def began(state: RunState) -> float:
@@ -39,11 +42,35 @@ def write_events(folder: Path, path: Path) -> int:
             events.text("params", 0, first, _markdown(state.params))
         for name, history in read_histories(folder).items():
             for step, value, time in history:
-                left_out += not _add(events, name, step, time, value)
+                picture = _picture(state, value)
+                if picture:
+                    events.image(name, step, time, picture, _size(picture))
+                else:
+                    left_out += not _add(events, name, step, time, value)
         ended = seconds_of(state.ended or "")
         if ended is not None:
             events.status(ended, is_success=state.status == "Completed")
     return left_out
+
+
+def _picture(state: RunState, value: Any) -> bytes:
+    """Return the small picture that a value is the path of; b"" where it is none."""
+    artifact = state.artifacts.get(value) if isinstance(value, str) else None
+    if artifact is None or artifact.media_type not in _PICTURES:
+        return b""
+    content = content_of(state.folder, artifact)
+    return content if len(content) == artifact.size else b""  # of large ones a part
+
+
+def _size(picture: bytes) -> tuple[int, int]:
+    """Return width and height of a PNG; zeros of anything else.
+
+    Source: PNG specification, 11.2.2 (IHDR).
+    """
+    if not picture.startswith(b"\x89PNG") or len(picture) < 24:
+        return 0, 0
+    width, height = struct.unpack(">II", picture[16:24])
+    return width, height
 
 
 def _add(events: EventFile, name: str, step: int, time: float, value: Any) -> bool:
