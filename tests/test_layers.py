@@ -4,6 +4,7 @@ import ast
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -152,6 +153,7 @@ def test_readers_know_nothing_of_the_write_side() -> None:
     assert used & WRITE_SIDE == set()
 
 
+@cache
 def third_party() -> dict[str, set[str]]:
     """Return for each package that is not of the standard library who imports it."""
     users = defaultdict(set)

@@ -19,7 +19,13 @@ from mlog.folder import read_from
 from mlog.layout import find_root
 from mlog.reader.find import find_run, iter_runs
 
-__all__ = ["complete_experiment", "complete_metric", "complete_run"]
+__all__ = [
+    "complete_experiment",
+    "complete_file",
+    "complete_folder",
+    "complete_metric",
+    "complete_run",
+]
 
 _PLAIN = re.compile(r"[A-Za-z0-9_@%+,./=][A-Za-z0-9_@%+,./=-]*")
 _MAX_NAMED = 200
@@ -94,6 +100,20 @@ def complete_metric(ctx: click.Context, root: Path, typed: str) -> _Words:
         metrics = _document(run).get("metrics")
         for name in metrics if isinstance(metrics, dict) else ():
             yield name, ""
+
+
+def complete_file(
+    ctx: click.Context, param: click.Parameter, typed: str
+) -> list[CompletionItem]:
+    """Let the shell offer files."""
+    return [CompletionItem(typed, type="file")]
+
+
+def complete_folder(
+    ctx: click.Context, param: click.Parameter, typed: str
+) -> list[CompletionItem]:
+    """Let the shell offer folders."""
+    return [CompletionItem(typed, type="dir")]
 
 
 def _document(run: Path) -> dict[str, object]:

@@ -10,8 +10,8 @@ __all__ = ["command"]
 
 _EXAMPLES = """\b
 Examples:
-  eval "$(mlog completion bash)"                    in ~/.bashrc
-  eval "$(mlog completion zsh)"                     in ~/.zshrc, after compinit
+  eval "$(mlog completion bash)"         in ~/.bashrc
+  eval "$(mlog completion zsh)"          in ~/.zshrc, after compinit
   mlog completion fish > ~/.config/fish/completions/mlog.fish
 """
 

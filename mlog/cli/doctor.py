@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import sys
+import textwrap
 import time
 import zipfile
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from mlog.cli.checks import CHECKS, Finding, Place
 from mlog.cli.completing import complete_run
 from mlog.cli.lines import wants_colour
 from mlog.cli.options import dir_option, find, root_of
-from mlog.cli.table import painted, print_lines
+from mlog.cli.table import painted, print_lines, width_of
 from mlog.errors import MlogError
 from mlog.escaping import inline
 from mlog.folder import read_from
@@ -83,7 +84,8 @@ def command(
     findings = list(_all(place))
     if not as_json:
         colour = wants_colour(sys.stdout, os.environ)
-        print_lines(_lines(findings, colour=colour))
+        width = width_of(sys.stdout, os.environ) if sys.stdout.isatty() else 0
+        print_lines(_lines(findings, colour=colour, width=width))
     facts = {"findings": [_facts(finding) for finding in findings]}
     if bundle:
         path = (output or Path(_name())).absolute()
@@ -107,17 +109,28 @@ def _all(place: Place) -> Iterator[Finding]:
             yield Finding(topic, "look", f"cannot be looked at: {exc}")
 
 
-def _lines(findings: list[Finding], *, colour: bool = False) -> Iterator[str]:
-    width = max(len(finding.topic) for finding in findings)
+def _lines(
+    findings: list[Finding], *, colour: bool = False, width: int = 0
+) -> Iterator[str]:
+    """Yield a line for each finding; on a terminal more where it is not wide enough."""
+    topics = max(len(finding.topic) for finding in findings)
     last = ""
     for finding in findings:
         sign, paint = _SIGNS[finding.grade]
         topic = finding.topic if finding.topic != last else ""
         last = finding.topic
         mark = painted(sign, paint) if colour else sign
-        yield f"{mark} {topic:<{width}}  {inline(finding.text)}"
+        room = max(20, width - topics - 4) if width else sys.maxsize
+        first, *more = _wrapped(inline(finding.text), room)
         if finding.hint:
-            yield f"  {'':<{width}}  → {inline(finding.hint)}"
+            more += [f"→ {line}" for line in _wrapped(inline(finding.hint), room - 2)]
+        yield f"{mark} {topic:<{topics}}  {first}"
+        yield from (f"  {'':<{topics}}  {line}" for line in more)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    wrapper = textwrap.TextWrapper(width, break_on_hyphens=False)
+    return wrapper.wrap(text) or [""]
 
 
 def _facts(finding: Finding) -> dict[str, object]:

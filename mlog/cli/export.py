@@ -15,25 +15,24 @@ from typing import Any, NamedTuple, TextIO, TypeAlias
 import click
 import orjson
 
-from mlog.cli.completing import complete_run
+from mlog.cli.completing import complete_folder, complete_run
 from mlog.cli.options import RunCommand, dir_option, find, root_of, typed
 from mlog.errors import MlogError, RunNotFoundError
 from mlog.escaping import inline
-from mlog.reader.alive import is_time, seconds_of
+from mlog.reader.alive import is_time
 from mlog.reader.entries import NONFINITE, WriterFiles, read_blocks, read_writers
 from mlog.reader.find import iter_runs
 from mlog.reader.page_words import count_text, size_text, value_text
 from mlog.reader.series import read_histories
 from mlog.reader.state import RunState, read_state
 from mlog.reader.tables import is_main, write_parquet
-from mlog.reader.tfevents import EventFile
+from mlog.reader.tfexport import began, write_events
 
 __all__ = ["command"]
 
 _BLOCK = 1 << 15
 """About the bytes of what is read at once."""
 
-_SHORT = 512
 _COLUMNS = ("run_id", "name", "step", "time", "value", "rank", "attempt")
 _STEPS = range(-(1 << 63), 1 << 63)
 
@@ -57,7 +56,9 @@ def _folder_typed(ctx: click.Context, param: click.Parameter, value: str) -> str
 @click.argument(
     "runs", metavar="[RUN…]", nargs=-1, callback=typed, shell_complete=complete_run
 )
-@click.argument("out", metavar="DIR", callback=_folder_typed)
+@click.argument(
+    "out", metavar="DIR", callback=_folder_typed, shell_complete=complete_folder
+)
 @click.option(
     "--to",
     "form",
@@ -85,7 +86,8 @@ def command(
                  params.csv; with --wide metrics_wide.csv: a line for each step
     json         RUN.json: facts, params, tags, metrics by columns
     parquet      metrics.parquet and params.parquet; needs mlog-runs[query]
-    tensorboard  RUN/events.out.tfevents.…: numbers, texts and histograms
+    tensorboard  RUN/events.out.tfevents.…: numbers, texts, histograms, small
+                 pictures, params and status (HPARAMS)
 
     Wide CSV and TensorBoard get the least rank that has the metric, and of attempts
     the latest. A file appears whole; one that is there already is left alone.
@@ -244,7 +246,7 @@ def _tell(job: _Job, paths: list[Path], as_json: bool) -> None:
     for path, size in zip(paths, sizes, strict=True):
         click.echo(f"{inline(_path_text(path))} ({size_text(size)})")
     if job.left_out:
-        text = f"left out {count_text(job.left_out, 'value')} that have no place there"
+        text = f"left out {count_text(job.left_out, 'value')} without a place there"
         click.echo(f"mlog: {text}", err=True)
 
 
@@ -446,61 +448,12 @@ def _tensorboard_targets(job: _Job) -> dict[Path, _Write]:
 
 
 def _events_name(state: RunState) -> str:
-    return f"events.out.tfevents.{int(_began(state)):010}.mlog"
-
-
-def _began(state: RunState) -> float:
-    return seconds_of(state.created or state.updated) or 0.0
+    return f"events.out.tfevents.{int(began(state)):010}.mlog"
 
 
 def _events(job: _Job, folder: Path, path: Path) -> None:
-    state = read_state(folder)
-    with open(path, "xb") as file:
-        began = _began(state)
-        events = EventFile(file, began)
-        if state.params:
-            events.text("params", 0, began, _markdown(state.params))
-        for name, history in read_histories(folder).items():
-            for step, value, time in history:
-                job.left_out += not _add(events, name, step, time, value)
+    job.left_out += write_events(folder, path)
     job.advance(_size(folder))
-
-
-def _add(events: EventFile, name: str, step: int, time: float, value: Any) -> bool:
-    """Add a point; returns whether there is a place for it."""
-    match value:
-        case int() | float():
-            events.scalar(name, step, time, _as_float(value))
-        case str():
-            events.text(name, step, time, value)
-        case {"edges": list(edges), "counts": list(counts)}:
-            is_whole = all(isinstance(x, int | float) for x in (*edges, *counts))
-            if not is_whole or len(edges) != len(counts) + 1 or not counts:
-                return False
-            floats = ([_as_float(x) for x in numbers] for numbers in (edges, counts))
-            events.histogram(name, step, time, *floats)
-        case _:
-            return False
-    return True
-
-
-def _as_float(value: int | float) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return float("inf") if value > 0 else float("-inf")
-
-
-def _markdown(params: dict[str, Any]) -> str:
-    """Return params as a table of Markdown."""
-    rows = [(name, value_text(value)) for name, value in params.items()]
-    lines = (" | ".join(map(_markdown_cell, row)) for row in rows)
-    return "\n".join(("name | value", "--- | ---", *lines))
-
-
-def _markdown_cell(text: str) -> str:
-    text = inline(text[:_SHORT])
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("`", "\\`")
 
 
 _TARGETS: dict[str, Callable[[_Job], dict[Path, _Write]]] = {

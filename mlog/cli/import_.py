@@ -12,6 +12,7 @@ from typing import Any
 import click
 import orjson
 
+from mlog.cli.completing import complete_file
 from mlog.cli.options import dir_option, root_of
 from mlog.errors import MlogError, MlogWarning
 from mlog.escaping import inline
@@ -21,6 +22,9 @@ from mlog.sources.copies import Advance, Copied, SourceRun, copy_run
 __all__ = ["command"]
 
 _MEBI = 1 << 20
+_NOTHING_MORE = (0, 401, 403)
+"""What a server answers that gives nothing any more; 0: it does not."""
+
 
 _EXAMPLES = """\b
 Examples:
@@ -33,7 +37,7 @@ Examples:
 
 
 @click.command("import", epilog=_EXAMPLES)
-@click.argument("source", metavar="PATH-OR-URL")
+@click.argument("source", metavar="PATH-OR-URL", shell_complete=complete_file)
 @click.option(
     "--from",
     "form",
@@ -63,7 +67,7 @@ Examples:
     default=1024,
     show_default=True,
     metavar="MIB",
-    help="Of MLflow: leave out files that are larger; 0: all files.",
+    help="Of MLflow: leave out files that are larger; 0 takes none.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Say as JSON what was imported.")
 @dir_option
@@ -101,31 +105,38 @@ def command(
     root = root_of(dir_)
     job = _Job(root, as_json)
     label = experiments[0] if experiments else None
+    found: Iterable[Iterable[SourceRun]]
+    if form == "tensorboard":
+        from mlog.sources.tensorboard import log_runs
+
+        found = [log_runs(_path(source), label)]
+    elif form == "csv":
+        from mlog.sources.csvlog import Columns, csv_runs
+
+        columns = Columns(step_column, time_column, _renamed(metrics))
+        found = [csv_runs(_path(source), columns, label)]
+    else:
+        found = _from_mlflow(source, experiments, max_file * _MEBI)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MlogWarning)  # the job says it in its own way
-        if form == "tensorboard":
-            from mlog.sources.tensorboard import log_runs
-
-            job.take(log_runs(_path(source), label))
-        elif form == "csv":
-            from mlog.sources.csvlog import Columns, csv_runs
-
-            columns = Columns(step_column, time_column, _renamed(metrics))
-            job.take(csv_runs(_path(source), columns, label))
-        else:
-            _from_mlflow(job, source, experiments, max_file * _MEBI)
+        try:
+            for runs in found:
+                job.take(runs)
+        except MlogError as exc:
+            if not job.done and not job.failed:
+                raise
+            job.stopped = str(exc)
     job.tell()
 
 
 def _from_mlflow(
-    job: "_Job", source: str, experiments: tuple[str, ...], max_file: int
-) -> None:
-    """Import from a server, or from a folder that a file store has left."""
+    source: str, experiments: tuple[str, ...], max_file: int
+) -> Iterator[Iterable[SourceRun]]:
+    """Yield the runs of each experiment of a server, or of a folder `mlruns`."""
     if "://" not in source:
         from mlog.sources.mlruns import stored_runs
 
-        for runs in stored_runs(_path(source), experiments, max_file=max_file):
-            job.take(runs)
+        yield from stored_runs(_path(source), experiments, max_file=max_file)
         return
     from mlog.sources.http import Client
     from mlog.sources.mlflow import Server, address_of
@@ -138,8 +149,7 @@ def _from_mlflow(
         if client.is_open_wire:
             text = "the address is http://: the credentials go over the net as text"
             click.echo(f"mlog: {text}", err=True)
-        for found in Server(client, max_file=max_file).runs(experiments):
-            job.take(found)
+        yield from Server(client, max_file=max_file).runs(experiments)
 
 
 def _path(source: str) -> Path:
@@ -172,11 +182,13 @@ class _Job:
     as_json: bool
     done: list[tuple[SourceRun, Copied]] = field(default_factory=list)
     failed: list[tuple[SourceRun, str]] = field(default_factory=list)
+    stopped: str = ""
 
     def take(self, runs: Iterable[SourceRun]) -> None:
         """Import some runs; one that cannot be is told in the end.
 
         Raises:
+            MlogError: The source gives nothing any more.
             OSError: The root cannot be used, or the disk is full.
         """
         found = list(runs)
@@ -185,9 +197,9 @@ class _Job:
                 try:
                     copied = copy_run(run, self.root, advance=advance)
                 except MlogError as exc:
+                    if getattr(exc, "status", None) in _NOTHING_MORE:
+                        raise
                     self.failed.append((run, str(exc)))
-                    if not getattr(exc, "status", 1):  # nobody answers any more
-                        break
                 else:
                     self.done.append((run, copied))
 
@@ -197,11 +209,13 @@ class _Job:
             click.echo(orjson.dumps(self._facts()))
         else:
             self._tell_text()
+        if self.stopped:
+            click.echo(f"mlog: stopped: {inline(self.stopped)}", err=True)
         for run, why in self.failed:
             click.echo(f"mlog: {inline(run.origin.name)}: {inline(why)}", err=True)
         if not self.done and not self.failed:
             raise MlogError("there are no runs")
-        if self.failed:
+        if self.failed or self.stopped:
             raise click.exceptions.Exit(1)
 
     def _tell_text(self) -> None:
@@ -233,7 +247,7 @@ class _Job:
             for run, copied in self.done
         ]
         failed = [{"source": r.origin.source, "error": why} for r, why in self.failed]
-        return {"runs": runs, "failed": failed}
+        return {"runs": runs, "failed": failed, "stopped": self.stopped or None}
 
 
 def _line(run: SourceRun, copied: Copied) -> str:

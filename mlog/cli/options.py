@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mlog.cli.completing import complete_run
+from mlog.cli.completing import complete_folder, complete_run
 from mlog.errors import RunNotFoundError
 from mlog.layout import find_root
 from mlog.reader.find import find_run, iter_runs
@@ -51,6 +51,7 @@ dir_option = click.option(
     "--dir",
     "dir_",
     metavar="FOLDER",
+    shell_complete=complete_folder,
     help="Root of all runs. Default: MLOG_DIR, else the nearest .mlog folder upward, "
     "else the user's data folder.",
 )

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from mlog.cli.completing import complete_experiment
+from mlog.cli.completing import complete_experiment, complete_file
 from mlog.cli.options import dir_option
 from mlog.errors import MlogError, say
 from mlog.launch.config import MAX_SECONDS, ScriptRunConfig
@@ -104,7 +104,13 @@ def _pairs(
 )
 @click.option("--json", "as_json", is_flag=True, help="With --detach: print as JSON.")
 @dir_option
-@click.argument("line", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.argument(
+    "line",
+    nargs=-1,
+    required=True,
+    type=click.UNPROCESSED,
+    shell_complete=complete_file,
+)
 def command(
     experiment: str | None,
     name: str | None,

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,10 @@ from mlog.cli.table import (
 )
 from mlog.errors import MlogError
 from mlog.escaping import escape
-from mlog.folder import read_from
-from mlog.layout import parse_segment
 from mlog.reader.alive import seconds_of
 from mlog.reader.curves import short
 from mlog.reader.fields import mapping_from, text_from, whole_from
-from mlog.reader.follow import parse_line
+from mlog.reader.log_errors import MAX_LOG, LogErrors, read_errors
 from mlog.reader.page_facts import SYMBOLS
 from mlog.reader.page_words import (
     moment,
@@ -51,11 +49,9 @@ _MOST = 40
 """Rows of a section where nothing else is said."""
 
 _BOLD, _DIM, _RED, _GREEN = "\x1b[1m", "\x1b[2m", "\x1b[91m", "\x1b[32m"
-_LAST_ERRORS = 3
-_BLOCK = 1 << 20
-_MAX_LOG = 64 << 20
-_ERRORS = (b'"level":"ERROR"', b'"level":"CRITICAL"')
 _MAX_LABEL = 32
+_TRACEBACK = 12
+"""Lines of a logged error's traceback."""
 
 _EXAMPLES = """\b
 Examples:
@@ -82,7 +78,7 @@ def command(
     ended it, and the last errors of its log.
     """
     state = read_state(find(run, dir_))
-    log = _read_errors(state.folder)
+    log = read_errors(state.folder)
     if as_json:
         fields = _fields_of(state, log, packages=packages)
         click.echo(orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE), nl=False)
@@ -108,7 +104,7 @@ class _Sections:
         self._colour = colour
         self._most = most
 
-    def lines(self, log: "_LogErrors", *, packages: bool) -> Iterator[str]:
+    def lines(self, log: LogErrors, *, packages: bool) -> Iterator[str]:
         """Yield all lines, without newlines."""
         state = self._state
         environment = state.environment
@@ -177,7 +173,7 @@ class _Sections:
         for line in escape(text_from(error.get("traceback"))).rstrip().splitlines():
             yield f"    {line}"
 
-    def _log(self, log: "_LogErrors") -> Iterator[str]:
+    def _log(self, log: LogErrors) -> Iterator[str]:
         for entry in log.entries:
             head = f"{_clock(entry)}  {one_line(text_from(entry.get('logger')), 40)}: "
             exc = mapping_from(entry.get("exc"))
@@ -186,6 +182,17 @@ class _Sections:
             msg = text_from(entry.get("msg"))
             text = "  ".join(one_line(t) for t in dict.fromkeys((msg, reason)) if t)
             yield f"  {self._paint(fit(head + text, self._width - 2), _RED)}"
+        if log.entries:
+            yield from self._traceback_of(log.entries[-1])
+
+    def _traceback_of(self, entry: Mapping[str, Any]) -> Iterator[str]:
+        """Yield the end of the last error's traceback, unless that ended the run."""
+        text = text_from(mapping_from(entry.get("exc")).get("traceback"))
+        if text == text_from((self._state.error or {}).get("traceback")):
+            return
+        lines = escape(text).rstrip().splitlines()
+        for line in lines[-_TRACEBACK:]:
+            yield f"    {line}"
 
     def _pairs(
         self, pairs: Mapping[str, str], *, whole: Sequence[str] = ()
@@ -459,88 +466,8 @@ def _child_columns(rows: Sequence[_Child]) -> list[Column]:
 # --- the log -------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _LogErrors:
-    """The last errors of a run's logs.
-
-    Attributes:
-        entries: As they were written, the oldest first.
-        is_part: Whether the logs were too long to be read to their beginnings.
-    """
-
-    entries: list[dict[str, Any]]
-    is_part: bool
-
-
-def _read_errors(folder: Path) -> _LogErrors:
-    """Find the last errors, from the ends of the logs."""
-    found: list[dict[str, Any]] = []
-    left, is_part = _MAX_LOG, False
-    for path, size in _logs(folder):
-        read = min(left, size)
-        errors = list(islice(_errors_from_end(path, size, read), _LAST_ERRORS))
-        found += reversed(errors)
-        left -= read
-        is_part |= read < size and len(errors) < _LAST_ERRORS
-    found.sort(key=lambda entry: text_from(entry.get("ts")))
-    return _LogErrors(found[-_LAST_ERRORS:], is_part)
-
-
-def _logs(folder: Path) -> list[tuple[Path, int]]:
-    """Return the log files of a run and their sizes, the last changed first."""
-    found = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            segment = parse_segment(entry.name)
-            if segment is not None and segment.stream == "logs":
-                status = entry.stat(follow_symlinks=False)
-                found.append((status.st_mtime_ns, Path(entry.path), status.st_size))
-    return [(path, size) for _, path, size in sorted(found, reverse=True)]
-
-
-def _errors_from_end(path: Path, size: int, most: int) -> Iterator[dict[str, Any]]:
-    """Yield the errors in the last bytes of a file, the newest first."""
-    rest = b""  # the end of a line whose beginning lies in the block before
-    end, first = size, size - most
-    try:
-        with read_from(path) as file:
-            while end > first:
-                start = max(first, end - _BLOCK)
-                file.seek(start)
-                block = file.read(end - start) + rest
-                cut = (block.find(b"\n") + 1 or len(block)) if start else 0
-                yield from _errors_in(block[cut:])
-                rest, end = block[:cut], start
-    except OSError:  # not for us to read, or removed just now
-        return
-
-
-def _errors_in(lines: bytes) -> Iterator[dict[str, Any]]:
-    """Yield the errors among whole lines, the last first.
-
-    The level is the third key of an entry; what looks the same farther behind is some
-    field of the caller's.
-    """
-    places = chain.from_iterable(_places(lines, level) for level in _ERRORS)
-    for place in sorted(places, reverse=True):
-        begin = lines.rfind(b"\n", 0, place) + 1
-        end = lines.find(b"\n", place)
-        if end < 0 or lines.count(b'"', begin, place) != 6:  # ts, its value, seq
-            continue
-        entry = parse_line(lines[begin:end])
-        if entry is not None:
-            yield entry
-
-
-def _places(content: bytes, word: bytes) -> Iterator[int]:
-    place = content.find(word)
-    while place >= 0:
-        yield place
-        place = content.find(word, place + 1)
-
-
-def _log_title(log: _LogErrors) -> str:
-    part = f" (in the last {_MAX_LOG >> 20} MB of the log)" if log.is_part else ""
+def _log_title(log: LogErrors) -> str:
+    part = f" (in the last {MAX_LOG >> 20} MB of the log)" if log.is_part else ""
     return f"last errors{part}"
 
 
@@ -552,7 +479,7 @@ def _clock(entry: Mapping[str, Any]) -> str:
 # --- JSON ----------------------------------------------------------------------------
 
 
-def _fields_of(state: RunState, log: _LogErrors, *, packages: bool) -> dict[str, Any]:
+def _fields_of(state: RunState, log: LogErrors, *, packages: bool) -> dict[str, Any]:
     """Return the whole state under the names it has in Python; times as in the files."""
     fields = dataclasses.asdict(state)
     environment = dict(fields.pop("environment"))

@@ -5,22 +5,23 @@ and a checksum of that; checksums are masked CRC-32C, all numbers little-endian.
 message is an `Event` of protobuf, of which only the few fields here are needed.
 
 Sources: TensorFlow, `core/lib/io/record_writer.h`, `core/util/event.proto`,
-`core/framework/summary.proto`, `tensor.proto`; RFC 3720, appendix B.4 (CRC-32C).
+`core/framework/summary.proto`, `tensor.proto`; TensorBoard,
+`plugins/hparams/plugin_data.proto`; RFC 3720, appendix B.4 (CRC-32C).
 """
 
 import math
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 __all__ = ["EventFile", "crc32c", "masked"]
 
 _VERSION = b"brain.Event:2"
 """From version 2 on a smaller step does not erase the points before it."""
 
-_DT_STRING, _DATA_CLASS_TENSOR = 7, 2
+_DT_FLOAT, _DT_STRING, _DATA_CLASS_TENSOR = 1, 7, 2
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MASK = (1 << 64) - 1
 _POLYNOMIAL = 0x82F63B78
@@ -59,6 +60,44 @@ class EventFile:
         tensor = _whole(1, _DT_STRING) + shape + _bytes(8, _utf8(text))
         plugin = _bytes(1, _bytes(1, b"text")) + _whole(4, _DATA_CLASS_TENSOR)
         self._add(step, time, _tag(tag) + _bytes(9, plugin) + _bytes(8, tensor))
+
+    def image(
+        self, tag: str, step: int, time: float, content: bytes, size: tuple[int, int]
+    ) -> None:
+        """Add a picture.
+
+        Args:
+            tag, step, time: See `scalar`.
+            content: PNG, JPEG or GIF.
+            size: Width and height in pixels; 0 where unknown.
+        """
+        width, height = size
+        image = _whole(1, height) + _whole(2, width) + _bytes(4, content)
+        self._add(step, time, _tag(tag) + _bytes(4, image))
+
+    def params(self, time: float, params: Mapping[str, Any]) -> None:
+        """Add params, for TensorBoard's HPARAMS; once, before any point.
+
+        Args:
+            time: When the run began, in seconds since the epoch.
+            params: Name to number, truth or text.
+        """
+        pairs = b"".join(
+            _bytes(1, _bytes(1, _utf8(name)) + _bytes(2, _json_value(value)))
+            for name, value in params.items()
+        )
+        self._session("session_start_info", time, _bytes(3, pairs + _double(5, time)))
+
+    def status(self, time: float, *, is_success: bool) -> None:
+        """Say how the run ended, for TensorBoard's HPARAMS."""
+        end = _whole(1, 1 if is_success else 2) + _double(2, time)
+        self._session("session_end_info", time, _bytes(4, end))
+
+    def _session(self, kind: str, time: float, content: bytes) -> None:
+        data = _bytes(1, _bytes(1, b"hparams") + _bytes(2, content))
+        empty = _whole(1, _DT_FLOAT) + _bytes(2, _bytes(2, _whole(1, 0)))
+        name = _tag(f"_hparams_/{kind}")
+        self._add(0, time, name + _bytes(9, data) + _bytes(8, empty))
 
     def histogram(
         self,
@@ -152,6 +191,15 @@ def _float(field: int, number: float) -> bytes:
 
 def _bytes(field: int, content: bytes) -> bytes:
     return _key(field, _BYTES) + _varint(len(content)) + content
+
+
+def _json_value(value: Any) -> bytes:
+    """Return a `google.protobuf.Value`."""
+    if isinstance(value, bool):
+        return _whole(4, value)
+    if isinstance(value, int | float):
+        return _double(2, value)
+    return _bytes(3, _utf8(str(value)))
 
 
 def _doubles(field: int, numbers: Iterable[float]) -> bytes:

@@ -206,7 +206,7 @@ def copy_run(
             return Copied(there.folder, "unchanged", 0, 0, [])
     parts = slug(origin.experiment), slug(origin.run_id)
     folder = Folder.open_below(root, parts, access_for(root, "private"))
-    copy = _Copy(origin, folder, there, advance)
+    copy = _Copy(origin, folder, there)
     try:
         copy.begin()
         copy.take_points(run.points(advance))
@@ -287,11 +287,8 @@ def _key(name: str, ts: str | None, step: int | None, value: Any) -> int:
 class _Copy:
     """Writes one copy, or what a copy lacks."""
 
-    def __init__(
-        self, origin: Origin, folder: Folder, there: RunState | None, advance: Advance
-    ) -> None:
+    def __init__(self, origin: Origin, folder: Folder, there: RunState | None) -> None:
         self._origin, self._folder, self._there = origin, folder, there
-        self._advance = advance
         self._now = self._earliest()
         redactor = make_redactor(True)
         assert isinstance(redactor, Redactor)

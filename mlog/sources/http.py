@@ -61,7 +61,7 @@ class Client:
         *,
         timeout: float = 60.0,
         transport: Any = None,
-        sleep: Callable[[float], object] = time.sleep,
+        sleep: Callable[[float], object] | None = None,
     ) -> None:
         """Prepare; nothing is sent yet.
 
@@ -71,7 +71,7 @@ class Client:
                 `MLFLOW_TRACKING_TOKEN`, are looked for.
             timeout: Seconds that a request may take in all.
             transport: Of httpx; for tests.
-            sleep: Waits so many seconds.
+            sleep: Waits so many seconds. None: `time.sleep`.
 
         Raises:
             ValueError: The address is none, or has a user or password in it.
@@ -79,7 +79,7 @@ class Client:
         import httpx  # only here: it loads slowly
 
         self.url = _checked(url)
-        self._timeout, self._sleep = timeout, sleep
+        self._timeout, self._sleep = timeout, sleep or time.sleep
         self._httpx: Any = httpx
         headers = {"Accept-Encoding": "identity", "User-Agent": "mlog"}
         auth: Any = None

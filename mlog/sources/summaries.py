@@ -86,8 +86,7 @@ class Summaries:
             plugin = self._plugin(value, tag)
             if plugin == "hparams":
                 continue
-            for name, content in self._contents(value, tag, plugin, step).items():
-                found[name] = content
+            found |= self._contents(value, tag, plugin, step)
         return found
 
     def _plugin(self, value: Fields, tag: str) -> str:
@@ -113,6 +112,8 @@ class Summaries:
             return {} if found is None else {tag: found}
         for audio in _messages(value, 6):
             return _pictures(tag, step, [_bytes(audio, 4)])
+        if tag == "params" and self.session.params and plugin == "text":
+            return {}  # of `mlog export`: the same for people to read
         for tensor in _messages(value, 8):
             read = _PLUGINS.get(plugin, _any)
             content = read(tag, step, tensor)

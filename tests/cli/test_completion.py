@@ -121,7 +121,8 @@ def offer(monkeypatch: pytest.MonkeyPatch) -> Offer:
         shown: Any = CliRunner().invoke(
             cli, [], prog_name="mlog", complete_var="_MLOG_COMPLETE"
         )
-        return [line.partition(",")[2] for line in shown.stdout.split()]
+        assert shown.exit_code == 0
+        return [line.removeprefix("plain,") for line in shown.stdout.split()]
 
     return call
 
@@ -157,6 +158,11 @@ class TestOffers:
     def test_commands_and_options(self, offer: Offer) -> None:
         assert offer("comp") == ["compare", "completion"]
         assert "--json" in offer("show", "--")
+
+    def test_files_and_folders_are_the_shells_affair(self, offer: Offer) -> None:
+        assert offer("run", "tr") == ["file,tr"]
+        assert offer("import", "lo") == ["file,lo"]
+        assert offer("ls", "--dir", "x") == ["dir,x"]
 
     def test_another_root(self, runs: Path, tmp_path: Path, offer: Offer) -> None:
         assert offer("ls", "--dir", str(tmp_path / "empty"), "") == []

@@ -16,6 +16,8 @@ from click.testing import CliRunner, Result
 from mlog.cli import export
 from mlog.cli.export import command
 from mlog.errors import MlogError, RunNotFoundError
+from mlog.reader import tfexport
+from mlog.sources.tensorboard import log_runs
 
 Export: TypeAlias = Callable[..., Result]
 Rows: TypeAlias = list[dict[str, str]]
@@ -138,7 +140,7 @@ class TestCsv:
 
     def test_what_is_no_number_is_counted(self, export_to: Export) -> None:
         shown = export_to("csv", "a1")
-        assert shown.stderr == "mlog: left out 2 values that have no place there\n"
+        assert shown.stderr == "mlog: left out 2 values without a place there\n"
         assert export_to("csv", "b2", "--force").stderr == ""
 
     def test_wide_has_a_line_for_each_step(self, export_to: Export, out: Path) -> None:
@@ -248,7 +250,20 @@ class TestTensorBoard:
         entries = [{"value": {f"v{n}": value}} for n, value in enumerate(values)]
         write(runs, "x/y", "metrics", *entries)
         shown = export_to("tensorboard", "y")
-        assert shown.stderr == "mlog: left out 3 values that have no place there\n"
+        assert shown.stderr == "mlog: left out 3 values without a place there\n"
+
+    def test_params_and_status_are_its_hparams(
+        self, export_to: Export, out: Path
+    ) -> None:
+        export_to("tensorboard", "a1")
+        (run,) = log_runs(out)
+        list(run.points(lambda _: None))
+        assert run.origin.params == {
+            "lr": 0.1,
+            "layers": "[64,32]",
+            "note": "a|b,\nc",
+        }
+        assert run.origin.status == "Completed"
 
     @pytest.mark.filterwarnings("ignore::DeprecationWarning")
     def test_tensorboard_reads_it(self, export_to: Export, out: Path) -> None:
@@ -298,6 +313,7 @@ class TestFiles:
 
         monkeypatch.setattr(export, "read_blocks", fail)
         monkeypatch.setattr(export, "read_histories", fail)
+        monkeypatch.setattr(tfexport, "read_histories", fail)
         assert isinstance(export_to(form, "a1").exception, OSError)
         assert names(out) == []
         assert [path for path in out.rglob(".*")] == []

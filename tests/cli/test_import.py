@@ -54,9 +54,32 @@ def test_what_mlog_exports_comes_back(
         shown = mlog("import", *given)
         assert shown.exit_code == 0, shown.stderr
         back = library.open_run("latest", dir=root)
+        assert (back.params, back.status) == ({"lr": 0.5}, "Completed")
+        assert set(back.get_metrics()) == {"loss"}
         ours, theirs = (list(r.history("loss")) for r in (run, back))
         assert [(s, v) for s, v, _ in ours] == [(s, v) for s, v, _ in theirs]
         assert [t for *_, t in theirs] == pytest.approx([t for *_, t in ours], abs=1e-6)
+
+
+def test_pictures_go_out_and_come_back(mlog: Mlog, tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (4, 3), (200, 30, 30)).save(tmp_path / "x.png")
+    with library.start_run("exp") as run:
+        run.log_image("eye", path=str(tmp_path / "x.png"), step=3)
+    mlog("export", "--to", "tensorboard", str(tmp_path / "tb"))
+    given = (
+        "--from",
+        "tensorboard",
+        str(tmp_path / "tb"),
+        "--dir",
+        str(tmp_path / "b"),
+    )
+    assert mlog("import", *given).exit_code == 0
+    back = library.open_run("latest", dir=tmp_path / "b")
+    assert back.path is not None
+    content = (back.path / "artifacts" / "eye_3.png").read_bytes()
+    assert content == (tmp_path / "x.png").read_bytes()
 
 
 def test_a_run_that_cannot_be_imported_does_not_stop_the_others(

@@ -229,7 +229,8 @@ class TestErrors:
         assert sections(show())["last errors"] == (
             "  2020-05-01 12:01:00 UTC  train: trouble 3\n"
             "  2020-05-01 12:01:00 UTC  train: trouble 4\n"
-            "  2020-05-01 12:01:00 UTC  train: the end  OSError: disk\\nfull"
+            "  2020-05-01 12:01:00 UTC  train: the end  OSError: disk\\nfull\n"
+            "    …"
         )
 
     def test_of_all_files_the_last_in_time(self, show: Show, run: Made) -> None:

@@ -254,6 +254,27 @@ def test_the_command(tracking: Tracking, root: Path) -> None:
     )
 
 
+def test_a_server_that_goes_away(
+    tracking: Tracking, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was imported is told, and why there is no more."""
+    real, asked = Client.get, list[str]()
+
+    def get(client: Client, path: str, params: Any) -> Any:
+        asked.append(path)
+        if len(asked) > 6:
+            client.url = "http://127.0.0.1:1"
+        return real(client, path, params)
+
+    monkeypatch.setattr(Client, "get", get)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    args = ("import", "--from", "mlflow", tracking.url, "--dir", str(root))
+    shown = CliRunner().invoke(cli, args)
+    assert shown.exit_code == 1
+    assert shown.stdout.startswith("imported ")
+    assert "mlog: stopped: http://127.0.0.1:1 cannot be reached" in shown.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "address"),
     [
