@@ -187,7 +187,7 @@ class _Each:
     """Shows each line for itself; the other way is `Repeats`."""
 
     def __call__(self, each: Iterable[Found]) -> Iterator[Group]:
-        return (Group(found, b"", "") for found in each)
+        return (Group(found) for found in each)
 
     def of(self, group: Group) -> Iterator[Group]:
         yield group
