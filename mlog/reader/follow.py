@@ -271,11 +271,10 @@ class Follower:
 
         The last come first; among those of one list the order is that of the file.
         """
-        for lines in blocks_before(partial(self._read, reading), reading.offset):
-            if may_fit is None:
-                yield lines.split(b"\n")
-            elif may_fit(lines):
-                yield list(filter(may_fit, lines.split(b"\n")))
+        read = partial(self._read, reading)
+        for block in blocks_before(read, reading.offset, may_fit=may_fit):
+            lines = block.split(b"\n")
+            yield lines if may_fit is None else list(filter(may_fit, lines))
 
     def _end_of_lines(self, reading: _Reading) -> int:
         """Return where the last whole line of a segment ends."""
@@ -340,7 +339,11 @@ def _by_writer(readings: Iterable[_Reading]) -> list[list[list[_Reading]]]:
 
 
 def blocks_before(
-    read: Callable[[int, int], bytes], end: int, size: int = _FIRST_BLOCK
+    read: Callable[[int, int], bytes],
+    end: int,
+    size: int = _FIRST_BLOCK,
+    *,
+    may_fit: MayFit | None = None,
 ) -> Iterator[bytes]:
     """Yield the lines in front of an offset, some at a time, the last first.
 
@@ -351,6 +354,7 @@ def blocks_before(
         read: Reads from an offset a number of bytes; fewer where there are not so many.
         end: Where a line begins, or the file ends.
         size: How much to read first; then twice as much each time.
+        may_fit: Lines are left out where it says no to them, and to those beside them.
     """
     start, rest = end - 1, b""  # the last newline is left out
     while start > 0:
@@ -359,9 +363,17 @@ def blocks_before(
         block = read(start, stop - start)
         if len(block) < stop - start:  # removed, or cut by somebody
             return
-        rest, newline, lines = (block + rest).partition(b"\n")
-        if newline:
-            yield lines
+        begin = block.find(b"\n") + 1
+        if begin and may_fit is not None and not may_fit(block):
+            place = block.rfind(b"\n") + 1
+            last = block[place:] + rest
+            rest = block[: begin - 1]
+            if may_fit(last):
+                yield last
+        else:
+            rest, newline, lines = (block + rest).partition(b"\n")
+            if newline:
+                yield lines
         if len(rest) > _MAX_LINE:
             rest = _TOO_LONG
     if end:

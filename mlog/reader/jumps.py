@@ -90,7 +90,7 @@ def _older(
         with file:
             size = _size(file)
             # What threads have swapped stands up to a block behind its place.
-            end = min(_place(file, size, key, last) + 2 * _SLACK, size)
+            end = min(_place_behind(file, size, key, last) + 2 * _SLACK, size)
             end = _line_before(file, end)
             for block in blocks_before(partial(_read, file), end):
                 yield from _up_to(folder, segment, block, key, last)
@@ -128,7 +128,7 @@ def _between(
         begin = _place(file, size, key, first)
         begin = _line_before(file, max(0, begin - _SLACK))
         beyond = 0  # bytes since the last entry that was not behind the end
-        for line in _lines(file, begin, size):
+        for _, line in _lines(file, begin, size):
             entry = parse_line(line)
             own = key(entry) if entry is not None else None
             if entry is not None and own is not None and own <= last:
@@ -152,6 +152,18 @@ def _place(file: BinaryIO, size: int, key: _Key, value: float) -> int:
         else:
             low = start
     return low
+
+
+def _place_behind(file: BinaryIO, size: int, key: _Key, value: float) -> int:
+    """Return where the first line begins whose key is greater than a value."""
+    place = _place(file, size, key, value)
+    for end, line in _lines(file, place, size):
+        entry = parse_line(line)
+        own = key(entry) if entry is not None else None
+        if own is not None and own > value:
+            return place
+        place = end
+    return size
 
 
 def _first_key(
@@ -202,16 +214,20 @@ def _line_before(file: BinaryIO, offset: int) -> int:
     return offset + block.find(b"\n") if b"\n" in block else offset
 
 
-def _lines(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
-    """Yield the whole lines of a part of a file, without newlines."""
+def _lines(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the whole lines of a part of a file: where each ends, and its content."""
     rest = b""
     while start < end:
         block = _read(file, start, min(_CHUNK, end - start))
         if not block:
             return
-        start += len(block)
-        lines = (rest + block).split(b"\n")
+        first, *lines = block.split(b"\n")
+        lines.insert(0, rest + first)
         rest = lines.pop()
+        place = start + len(first) - len(lines[0]) if lines else start
+        for line in lines:
+            place += len(line) + 1
+            yield place, line
+        start += len(block)
         if len(rest) > _MAX_LINE:  # no entry: the rest of it is none either
             rest = b"?"
-        yield from lines
