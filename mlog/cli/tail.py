@@ -107,9 +107,7 @@ def command(
     except FileNotFoundError as exc:
         gone = [run.folder for run in follower.runs if not run.folder.exists()]
         raise MlogError(f"{gone[0] if gone else exc} was removed") from exc
-    except BrokenPipeError:
-        raise
-    except BaseException:
+    except KeyboardInterrupt:
         _report(follower)
         raise
     _report(follower)

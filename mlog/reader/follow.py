@@ -15,6 +15,7 @@ the file system tells nobody of changes (NFS, Lustre). Invariants:
 Source of the order: the README, "File format".
 """
 
+import errno
 import heapq
 import os
 import stat
@@ -24,14 +25,22 @@ from functools import partial
 from itertools import chain, groupby, islice
 from operator import attrgetter, itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 import orjson
 
 from mlog.folder import read_from
 from mlog.layout import SegmentName, parse_segment
 
-__all__ = ["Follower", "Found", "MayFit", "blocks_before", "lines_in", "parse_line"]
+__all__ = [
+    "Follower",
+    "Found",
+    "MayFit",
+    "blocks_before",
+    "lines_in",
+    "open_segment",
+    "parse_line",
+]
 
 _MAX_LINE = 1 << 20
 _CHUNK = 1 << 18
@@ -39,6 +48,9 @@ _BLOCK = 1 << 16
 _FIRST_BLOCK, _LAST_BLOCK = 1 << 15, 1 << 20
 _MAX_GLUED = 16
 _LAST_EVENTS = 100
+
+# Not there, a link, no regular file.
+_NO_SEGMENT = (errno.ENOENT, errno.ELOOP, errno.EINVAL, errno.ENXIO)
 
 _TOO_LONG = b"?"
 """Stands for the end of a line that is too long for an entry; no JSON ends so."""
@@ -336,6 +348,20 @@ def _by_writer(readings: Iterable[_Reading]) -> list[list[list[_Reading]]]:
     each = [(writer, list(stream)) for (writer, _), stream in streams]
     writers = groupby(each, key=itemgetter(0))
     return [[stream for _, stream in found] for _, found in writers]
+
+
+def open_segment(path: Path) -> BinaryIO | None:
+    """Open a segment; None where there is none, or where it is no regular file.
+
+    Raises:
+        OSError: It may not be read.
+    """
+    try:
+        return read_from(path)
+    except OSError as exc:
+        if exc.errno in _NO_SEGMENT:
+            return None
+        raise
 
 
 def blocks_before(

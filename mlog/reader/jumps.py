@@ -11,9 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
-from mlog.folder import read_from
 from mlog.layout import SegmentName
-from mlog.reader.follow import Found, blocks_before, parse_line
+from mlog.reader.follow import Found, blocks_before, open_segment, parse_line
 from mlog.reader.times import seconds_of
 
 __all__ = ["entries_by_seq", "entries_by_time", "older_by_seq", "older_by_time"]
@@ -83,9 +82,8 @@ def _older(
     folder: Path, segments: Iterable[SegmentName], key: _Key, last: float, limit: int
 ) -> Iterator[Found]:
     for segment in sorted(segments, key=lambda s: s.number, reverse=True):
-        try:
-            file = read_from(folder / segment.filename)
-        except OSError:
+        file = open_segment(folder / segment.filename)
+        if file is None:
             continue
         with file:
             size = _size(file)
@@ -119,9 +117,8 @@ def _between(
     folder: Path, segment: SegmentName, key: _Key, first: float, last: float
 ) -> Iterator[Found]:
     """Yield the entries of a segment whose key lies between two values."""
-    try:
-        file = read_from(folder / segment.filename)
-    except OSError:  # removed, a link, or not for us to read
+    file = open_segment(folder / segment.filename)
+    if file is None:
         return
     with file:
         size = _size(file)
