@@ -115,7 +115,7 @@ def chosen(
     if rank is not None:
         tests.append(lambda found: (sources.of(found).rank or 0) == rank)
     tests += [_searched(search, sources) for search in searches]
-    may_fit = may_all([_of_level(level), *(may_have(s.needle) for s in searches)])
+    may_fit = may_all([_of_level(level), *(may_have(*s.needle) for s in searches)])
     return _all_of(tests), may_fit
 
 

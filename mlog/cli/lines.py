@@ -32,6 +32,7 @@ _BY_LEVEL = ((50, "\x1b[7;91m"), (40, "\x1b[91m"), (30, "\x1b[33m"), (20, "\x1b[
 _OF_RUNS = ("\x1b[32m", "\x1b[34m", "\x1b[35m", "\x1b[36m", "\x1b[33m", "\x1b[31m")
 _FRESH_ID = re.compile(r"[0-9]{8}-[0-9]{6}-([0-9a-f]{6})")
 _MAX_LABEL = 20
+_MOST_KEPT = 1_000
 
 _NONFINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _MAX_VALUE = 80
@@ -60,6 +61,8 @@ class EntryLines:
         self._labels = self._painted_labels(labels or {})
         self._today = time.strftime("%Y-%m-%d ", time.localtime(now()))
         self._second = ("", "")
+        self._levels: dict[str, str] = {}
+        self._names: dict[str, str] = {}
 
     def text(self, found: Found, note: str = "", *, sign: str = "") -> str:
         """Return the line of an entry with its newline, and its traceback below it.
@@ -73,21 +76,42 @@ class EntryLines:
         paint = self._paint
         clock = paint(self._clock(entry["ts"]), _DIM)
         if "event" in entry:
-            level, logger, colour = "EVENT", _text(entry["event"]), _EVENT
-            parts = _event_parts(entry, self._key_colours)
+            label = paint(f"{'EVENT':<7}", _EVENT)
+            name = inline(_text(entry["event"]))
+            parts = list(_event_parts(entry, self._key_colours))
         else:
-            level, logger = _text(entry.get("level")), _text(entry.get("logger"))
+            label = self._label(entry)
+            name = self._name(entry.get("logger"))
             parts = _parts(entry, self._key_colours)
-            colour = _colour(level, entry)
-        label = paint(f"{inline(level):<7}", colour)
-        run = self._labels.get(found.folder, "")
-        where = paint(f"{sign}[{writer}] ", _DIM) if writer else sign
-        first, *more = [part for part in parts if part] or [""]
-        body = "  ".join((first, *more))
+        body = "  ".join([part for part in parts if part])
         if note:
             body = _with_note(body, paint(note, _BOLD))
-        below = "".join(_below(entry))
-        return f"{clock} {run}{label} {where}{inline(logger)}: {body}{below}\n"
+        if "exc" in entry or "stack" in entry or "data" in entry:
+            body += "".join(_below(entry))
+        run = self._labels.get(found.folder, "") if self._labels else ""
+        where = paint(f"{sign}[{writer}] ", _DIM) if writer else sign
+        return f"{clock} {run}{label} {where}{name}: {body}\n"
+
+    def _label(self, entry: Mapping[str, Any]) -> str:
+        """Return the level of an entry, in its colour."""
+        level = entry.get("level")
+        if type(level) is not str:
+            level = _text(level)
+        known = self._levels.get(level)
+        if known is None:
+            known = self._paint(f"{inline(level):<7}", _colour(entry))
+            _keep(self._levels, level, known)
+        return known
+
+    def _name(self, logger: object) -> str:
+        """Return the name of a logger, safe to show."""
+        if type(logger) is not str:
+            logger = _text(logger)
+        known = self._names.get(logger)
+        if known is None:
+            known = inline(logger)
+            _keep(self._names, logger, known)
+        return known
 
     def clock(self, ts: str) -> str:
         """Return the local time of an entry, as its line has it."""
@@ -144,7 +168,14 @@ def wants_colour(stream: TextIO, env: Mapping[str, str]) -> bool:
         return False
 
 
-def _colour(level: str, entry: Mapping[str, Any]) -> str:
+def _keep(known: dict[str, str], text: str, shown: str) -> None:
+    """Remember how a text is shown; programs use few, but may use any number."""
+    if len(known) >= _MOST_KEPT:
+        known.clear()
+    known[text] = shown
+
+
+def _colour(entry: Mapping[str, Any]) -> str:
     """Return the colour of a level, by its number."""
     number = level_of(entry)
     for least, colour in _BY_LEVEL:
@@ -159,17 +190,22 @@ def _with_note(body: str, note: str) -> str:
     return f"{first}  {note}{newline}{rest}"
 
 
-def _parts(entry: Mapping[str, Any], colours: tuple[str, str]) -> Iterator[str]:
-    """Yield message, metrics with their step, and the caller's own fields."""
+def _parts(entry: Mapping[str, Any], colours: tuple[str, str]) -> list[str]:
+    """Return message, metrics with their step, and the caller's own fields."""
+    parts = []
     message = entry.get("msg")
     if message:
-        yield escape(_text(message)).replace("\n", _INDENT)
-    numbers = _pairs(entry.get("metric"), colours)
-    numbers += _pairs(entry.get("value"), colours)
-    if (step := entry.get("step")) is not None:
-        numbers += _pairs({"step": step}, colours)
-    yield " ".join(numbers)
-    yield " ".join(_pairs(entry.get("extra"), colours))
+        text = escape(_text(message))
+        parts.append(text.replace("\n", _INDENT) if "\n" in text else text)
+    if "metric" in entry or "value" in entry or "step" in entry:
+        numbers = _pairs(entry.get("metric"), colours)
+        numbers += _pairs(entry.get("value"), colours)
+        if (step := entry.get("step")) is not None:
+            numbers += _pairs({"step": step}, colours)
+        parts.append(" ".join(numbers))
+    if "extra" in entry:
+        parts.append(" ".join(_pairs(entry["extra"], colours)))
+    return parts
 
 
 def _event_parts(entry: Mapping[str, Any], colours: tuple[str, str]) -> Iterator[str]:

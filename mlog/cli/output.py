@@ -75,7 +75,8 @@ class Output:
         """Say how many lines there are, of whom, and until when."""
         folder = group.first.folder
         note = group.note(self._sources.at(folder, name) for name in group.writers)
-        if group.last[:19] != group.first.entry["ts"][:19]:
+        are_repeats = group.count > len(group.writers)
+        if are_repeats and group.last[:19] != group.first.entry["ts"][:19]:
             note += f" until {self._lines.clock(group.last)}"
         return note
 

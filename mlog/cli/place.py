@@ -115,7 +115,7 @@ def show_around(
         found = read_around(folder, time=moment.timestamp(), seconds=seconds)
     kept = [line.found for line in found.lines if wanted(line.found)]
     signs = {line.source.writer: "≈" for line in found.lines if not line.is_exact}
-    groups = [Group(one, b"", "") for one in kept] if each else grouped(kept)
+    groups = [Group(one) for one in kept] if each else grouped(kept)
     _tell(found, signs)
     output(groups, signs=signs, step=place.step)
     return bool(kept)

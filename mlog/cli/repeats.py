@@ -8,8 +8,6 @@ metrics differ, are never put together.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 
 from mlog.reader.follow import Found
 from mlog.reader.sources import Source
@@ -22,25 +20,45 @@ _MOST_APART = 2.0
 _HELD = 1.0
 
 
-@dataclass(slots=True)
 class Group:
     """Some lines that say the same.
 
     Attributes:
         first: The first of them.
         key: What they say; b"" for what is never put together.
-        last: Time of the last of them.
         count: How many there are.
-        writers: Who said it.
         is_closed: Whether no line joins it any more.
     """
 
-    first: Found
-    key: bytes
-    last: str
-    count: int = 1
-    writers: set[str] = field(default_factory=set)
-    is_closed: bool = False
+    __slots__ = ("_last", "_others", "count", "first", "is_closed", "key")
+
+    def __init__(self, first: Found, key: bytes = b"") -> None:
+        """Begin with one line."""
+        self.first = first
+        self.key = key
+        self.count = 1
+        self.is_closed = False
+        self._last = first
+        self._others: set[str] | None = None
+
+    @property
+    def last(self) -> str:
+        """Time of the last of them."""
+        ts: str = self._last.entry["ts"]
+        return ts
+
+    @property
+    def writers(self) -> set[str]:
+        """Who said it."""
+        return {self.first.segment.writer, *(self._others or ())}
+
+    def join(self, found: Found) -> None:
+        """Put one more line to them."""
+        self.count += 1
+        self._last = found
+        if self._others is None:
+            self._others = set()
+        self._others.add(found.segment.writer)
 
     def says_the_same(self, found: Found, key: bytes) -> bool:
         """Whether a line of the same run with a key could be put to this group."""
@@ -49,8 +67,8 @@ class Group:
     def add(self, other: "Group") -> None:
         """Put the lines of a later group to this one."""
         self.count += other.count
-        self.last = other.last
-        self.writers |= other.writers
+        self._last = other._last
+        self._others = (self._others or set()) | other.writers
 
     def note(self, sources: Iterable[Source] = ()) -> str:
         """Say how many there are; "" for one.
@@ -131,25 +149,22 @@ def grouped(each: Iterable[Found]) -> Iterator[Group]:
     """Yield entries in groups of those that say the same, by the first of each."""
     groups: dict[int, Group] = {}  # those that may still grow, by their number
     by_key: dict[bytes, int] = {}
-    last_of: dict[tuple[Path, str], Group] = {}
+    last_of: dict[tuple[int, str], Group] = {}
     number = 0
     for found in each:
-        key, writer = key_of(found), (found.folder, found.segment.writer)
+        key, writer = key_of(found), (id(found.folder), found.segment.writer)
         group = last_of.get(writer)
-        if group is None or not key or group.key != key or group.is_closed:
+        if group is None or group.key != key or not key or group.is_closed:
             group = groups.get(by_key.get(key, -1)) if key else None
             if group is not None and not _is_of_another(group, found):
                 group = None
         if group is not None:
-            group.count += 1
-            group.last = found.entry["ts"]
-            group.writers.add(writer[1])
+            group.join(found)
         else:
-            group = Group(found, key, found.entry["ts"], 1, {writer[1]})
-            groups[number] = group
+            group = groups[number] = Group(found, key)
             by_key[key] = number
             number += 1
-            if len(groups) > _MOST_OPEN:
+            if number > _MOST_OPEN:
                 yield _closed(groups, by_key, number - 1 - _MOST_OPEN)
         last_of[writer] = group
     yield from groups.values()

@@ -107,9 +107,7 @@ def command(
     except FileNotFoundError as exc:
         gone = [run.folder for run in follower.runs if not run.folder.exists()]
         raise MlogError(f"{gone[0] if gone else exc} was removed") from exc
-    except BrokenPipeError:
-        raise
-    except BaseException:
+    except KeyboardInterrupt:
         _report(follower)
         raise
     _report(follower)
@@ -187,7 +185,7 @@ class _Each:
     """Shows each line for itself; the other way is `Repeats`."""
 
     def __call__(self, each: Iterable[Found]) -> Iterator[Group]:
-        return (Group(found, b"", "") for found in each)
+        return (Group(found) for found in each)
 
     def of(self, group: Group) -> Iterator[Group]:
         yield group

@@ -127,6 +127,7 @@ def read_around(
     Raises:
         RunNotFoundError: There is no such folder.
         MlogError: The run has no such step.
+        OSError: A file may not be read.
         TypeError, ValueError: Not one of step and time is given, or an argument is none.
     """
     if (step is None) == (time is None):
@@ -422,6 +423,7 @@ def metrics_at(
     Raises:
         RunNotFoundError: There is no such folder.
         MlogError: The run has no such entry.
+        OSError: A file may not be read.
     """
     writers = read_writers(folder)
     own = _writer_of(folder, writers, entry, writer)

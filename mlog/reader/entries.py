@@ -14,7 +14,6 @@ one. A block that is no array of whole entries is parsed line by line.
 Source of the order: the README, "File format".
 """
 
-import errno
 import heapq
 import logging
 import os
@@ -29,9 +28,8 @@ from typing import Any, NamedTuple, TypeAlias, get_args
 import orjson
 
 from mlog.errors import RunNotFoundError
-from mlog.folder import read_from
 from mlog.layout import SegmentName, parse_segment
-from mlog.reader.follow import parse_line
+from mlog.reader.follow import open_segment, parse_line
 from mlog.reader.search import Choice, parse_search
 from mlog.reader.sources import Source, read_source
 from mlog.reader.times import Moment, moment_of, seconds_of
@@ -65,9 +63,6 @@ _Wanted: TypeAlias = Callable[[Entry], bool]
 _BLOCK = 1 << 15
 _CHUNK = 1 << 19
 _MAX_LINE = 1 << 20
-
-# Not there, a link, no regular file.
-_NO_SEGMENT = (errno.ENOENT, errno.ELOOP, errno.EINVAL, errno.ENXIO)
 
 _SEQ, _TS = itemgetter("seq"), itemgetter("ts")
 
@@ -380,12 +375,9 @@ def _read(
     Returns:
         At least one byte, and what is known of the file since the first look.
     """
-    try:
-        file = read_from(path)
-    except OSError as exc:
-        if exc.errno in _NO_SEGMENT:
-            return None
-        raise
+    file = open_segment(path)
+    if file is None:
+        return None
     with file:
         status = os.fstat(file.fileno())
         known = known or status

@@ -15,6 +15,7 @@ the file system tells nobody of changes (NFS, Lustre). Invariants:
 Source of the order: the README, "File format".
 """
 
+import errno
 import heapq
 import os
 import stat
@@ -24,7 +25,7 @@ from functools import partial
 from itertools import chain, groupby, islice
 from operator import attrgetter, itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 import orjson
 
@@ -32,7 +33,15 @@ from mlog.folder import read_from
 from mlog.layout import SegmentName, parse_segment
 from mlog.types import Stream
 
-__all__ = ["Follower", "Found", "MayFit", "blocks_before", "lines_in", "parse_line"]
+__all__ = [
+    "Follower",
+    "Found",
+    "MayFit",
+    "blocks_before",
+    "lines_in",
+    "open_segment",
+    "parse_line",
+]
 
 _MAX_LINE = 1 << 20
 _CHUNK = 1 << 18
@@ -40,6 +49,9 @@ _BLOCK = 1 << 16
 _FIRST_BLOCK, _LAST_BLOCK = 1 << 15, 1 << 20
 _MAX_GLUED = 16
 _LAST_EVENTS = 100
+
+# Not there, a link, no regular file.
+_NO_SEGMENT = (errno.ENOENT, errno.ELOOP, errno.EINVAL, errno.ENXIO)
 
 _TOO_LONG = b"?"
 """Stands for the end of a line that is too long for an entry; no JSON ends so."""
@@ -282,11 +294,10 @@ class Follower:
 
         The last come first; among those of one list the order is that of the file.
         """
-        for lines in blocks_before(partial(self._read, reading), reading.offset):
-            if may_fit is None:
-                yield lines.split(b"\n")
-            elif may_fit(lines):
-                yield list(filter(may_fit, lines.split(b"\n")))
+        read = partial(self._read, reading)
+        for block in blocks_before(read, reading.offset, may_fit=may_fit):
+            lines = block.split(b"\n")
+            yield lines if may_fit is None else list(filter(may_fit, lines))
 
     def _end_of_lines(self, reading: _Reading) -> int:
         """Return where the last whole line of a segment ends."""
@@ -350,8 +361,26 @@ def _by_writer(readings: Iterable[_Reading]) -> list[list[list[_Reading]]]:
     return [[stream for _, stream in found] for _, found in writers]
 
 
+def open_segment(path: Path) -> BinaryIO | None:
+    """Open a segment; None where there is none, or where it is no regular file.
+
+    Raises:
+        OSError: It may not be read.
+    """
+    try:
+        return read_from(path)
+    except OSError as exc:
+        if exc.errno in _NO_SEGMENT:
+            return None
+        raise
+
+
 def blocks_before(
-    read: Callable[[int, int], bytes], end: int, size: int = _FIRST_BLOCK
+    read: Callable[[int, int], bytes],
+    end: int,
+    size: int = _FIRST_BLOCK,
+    *,
+    may_fit: MayFit | None = None,
 ) -> Iterator[bytes]:
     """Yield the lines in front of an offset, some at a time, the last first.
 
@@ -362,6 +391,7 @@ def blocks_before(
         read: Reads from an offset a number of bytes; fewer where there are not so many.
         end: Where a line begins, or the file ends.
         size: How much to read first; then twice as much each time.
+        may_fit: Lines are left out where it says no to them, and to those beside them.
     """
     start, rest = end - 1, b""  # the last newline is left out
     while start > 0:
@@ -370,9 +400,17 @@ def blocks_before(
         block = read(start, stop - start)
         if len(block) < stop - start:  # removed, or cut by somebody
             return
-        rest, newline, lines = (block + rest).partition(b"\n")
-        if newline:
-            yield lines
+        begin = block.find(b"\n") + 1
+        if begin and may_fit is not None and not may_fit(block):
+            place = block.rfind(b"\n") + 1
+            last = block[place:] + rest
+            rest = block[: begin - 1]
+            if may_fit(last):
+                yield last
+        else:
+            rest, newline, lines = (block + rest).partition(b"\n")
+            if newline:
+                yield lines
         if len(rest) > _MAX_LINE:
             rest = _TOO_LONG
     if end:

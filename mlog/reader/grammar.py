@@ -19,12 +19,12 @@ What fields there are, and what a word alone means, a `Language` says.
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Generic, NoReturn, Protocol, TypeAlias, TypeVar
+from typing import Generic, NamedTuple, NoReturn, Protocol, TypeAlias, TypeVar
 
 from mlog.reader.comparing import OPERATORS, Value
 from mlog.reader.patterns import PatternError, pattern_of
 
-__all__ = ["Field", "Filter", "Language", "Leaf", "Text", "parse", "unquoted"]
+__all__ = ["Field", "Filter", "Language", "Leaf", "Needle", "Text", "parse", "unquoted"]
 
 S = TypeVar("S")
 Fits: TypeAlias = Callable[[S], bool]
@@ -67,18 +67,33 @@ class Text:
     pattern: re.Pattern[str] | None = None
 
 
+class Needle(NamedTuple):
+    """Some ASCII text.
+
+    Attributes:
+        text: Lower case, if it may have any case.
+        any_case: Whether it may.
+    """
+
+    text: bytes = b""
+    any_case: bool = False
+
+
+_ANYTHING = Needle()
+
+
 @dataclass(frozen=True, slots=True)
 class Leaf(Generic[S]):
     """One test.
 
     Attributes:
         fits: Decides.
-        needle: What the JSON of everything that fits has in it, in any case, unless
-            there is an escape in that; "" where nothing is known. Lower case.
+        needle: What the JSON of everything that fits has in it, unless there is an
+            escape in that; empty where nothing is known.
     """
 
     fits: Fits[S]
-    needle: bytes = b""
+    needle: Needle = _ANYTHING
 
 
 class Language(Protocol[S]):
@@ -186,7 +201,7 @@ class _Parser(Generic[S]):
             parts.append(self._one(depth))
         if len(parts) == 1:
             return parts[0]
-        needle = max((part.needle for part in parts), key=len)
+        needle = max((part.needle for part in parts), key=lambda n: len(n.text))
         return Leaf(_all_fit([part.fits for part in parts]), needle)
 
     def _is_beside(self) -> bool:

@@ -11,9 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
-from mlog.folder import read_from
 from mlog.layout import SegmentName
-from mlog.reader.follow import Found, blocks_before, parse_line
+from mlog.reader.follow import Found, blocks_before, open_segment, parse_line
 from mlog.reader.times import seconds_of
 
 __all__ = ["entries_by_seq", "entries_by_time", "older_by_seq", "older_by_time"]
@@ -83,14 +82,13 @@ def _older(
     folder: Path, segments: Iterable[SegmentName], key: _Key, last: float, limit: int
 ) -> Iterator[Found]:
     for segment in sorted(segments, key=lambda s: s.number, reverse=True):
-        try:
-            file = read_from(folder / segment.filename)
-        except OSError:
+        file = open_segment(folder / segment.filename)
+        if file is None:
             continue
         with file:
             size = _size(file)
             # What threads have swapped stands up to a block behind its place.
-            end = min(_place(file, size, key, last) + 2 * _SLACK, size)
+            end = min(_place_behind(file, size, key, last) + 2 * _SLACK, size)
             end = _line_before(file, end)
             for block in blocks_before(partial(_read, file), end):
                 yield from _up_to(folder, segment, block, key, last)
@@ -119,16 +117,15 @@ def _between(
     folder: Path, segment: SegmentName, key: _Key, first: float, last: float
 ) -> Iterator[Found]:
     """Yield the entries of a segment whose key lies between two values."""
-    try:
-        file = read_from(folder / segment.filename)
-    except OSError:  # removed, a link, or not for us to read
+    file = open_segment(folder / segment.filename)
+    if file is None:
         return
     with file:
         size = _size(file)
         begin = _place(file, size, key, first)
         begin = _line_before(file, max(0, begin - _SLACK))
         beyond = 0  # bytes since the last entry that was not behind the end
-        for line in _lines(file, begin, size):
+        for _, line in _lines(file, begin, size):
             entry = parse_line(line)
             own = key(entry) if entry is not None else None
             if entry is not None and own is not None and own <= last:
@@ -152,6 +149,18 @@ def _place(file: BinaryIO, size: int, key: _Key, value: float) -> int:
         else:
             low = start
     return low
+
+
+def _place_behind(file: BinaryIO, size: int, key: _Key, value: float) -> int:
+    """Return where the first line begins whose key is greater than a value."""
+    place = _place(file, size, key, value)
+    for end, line in _lines(file, place, size):
+        entry = parse_line(line)
+        own = key(entry) if entry is not None else None
+        if own is not None and own > value:
+            return place
+        place = end
+    return size
 
 
 def _first_key(
@@ -202,16 +211,20 @@ def _line_before(file: BinaryIO, offset: int) -> int:
     return offset + block.find(b"\n") if b"\n" in block else offset
 
 
-def _lines(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
-    """Yield the whole lines of a part of a file, without newlines."""
+def _lines(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the whole lines of a part of a file: where each ends, and its content."""
     rest = b""
     while start < end:
         block = _read(file, start, min(_CHUNK, end - start))
         if not block:
             return
-        start += len(block)
-        lines = (rest + block).split(b"\n")
+        first, *lines = block.split(b"\n")
+        lines.insert(0, rest + first)
         rest = lines.pop()
+        place = start + len(first) - len(lines[0]) if lines else start
+        for line in lines:
+            place += len(line) + 1
+            yield place, line
+        start += len(block)
         if len(rest) > _MAX_LINE:  # no entry: the rest of it is none either
             rest = b"?"
-        yield from lines

@@ -15,9 +15,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mlog.folder import read_from
 from mlog.layout import SegmentName
-from mlog.reader.follow import blocks_before, parse_line
+from mlog.reader.follow import blocks_before, open_segment, parse_line
 
 __all__ = ["Mark", "Span", "find_gap", "find_spans", "step_range"]
 
@@ -273,9 +272,8 @@ class _Metrics:
 
     def _chunks(self, number: int) -> Iterator[tuple[int, bytes, int]]:
         """Yield parts of a segment: where each begins, it, and how much is whole lines."""
-        try:
-            file = read_from(self._paths[number])
-        except OSError:  # removed, a link, or not for us to read
+        file = open_segment(self._paths[number])
+        if file is None:
             return
         offset, length = 0, _CHUNK
         with file:
@@ -296,13 +294,13 @@ class _Metrics:
             return 0
 
     def _read(self, number: int, start: int, length: int) -> bytes:
-        """Read a part of a segment; b"" where that cannot be."""
-        try:
-            with read_from(self._paths[number]) as file:
-                file.seek(start)
-                return file.read(length)
-        except OSError:
+        """Read a part of a segment; b"" where there is none."""
+        file = open_segment(self._paths[number])
+        if file is None:
             return b""
+        with file:
+            file.seek(start)
+            return file.read(length)
 
 
 def _has(entry: dict[str, Any], metric: str) -> bool:

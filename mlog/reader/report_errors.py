@@ -1,7 +1,7 @@
 """The last errors of a run, with the lines around them.
 
 Lines around an error are those of the same process: what others wrote at that time is
-seldom its cause, and would need clocks that agree. Of long logs the ends are looked at,
+seldom its cause, and would need clocks that agree. `mlog.reader.around` has those. Of long logs the ends are looked at,
 as bytes: only lines that are shown are parsed.
 """
 
@@ -13,13 +13,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from mlog.errors import MlogError
 from mlog.layout import SegmentName, parse_segment
+from mlog.reader.around import Then, metrics_at
 from mlog.reader.follow import lines_in, parse_line
 
 __all__ = ["ErrorLines", "last_errors", "last_lines"]
 
 _MAX_LOG = 32 << 20  # bytes of logs, from their ends
 _TAIL = 1 << 18
+_MAX_METRICS = 1 << 20  # bytes of metrics in front of an error
 _LEVELS = ("ERROR", "CRITICAL")
 _WORDS = tuple(f'"level":"{level}"'.encode() for level in _LEVELS)
 _QUOTES = 6  # before the level: ts, its value, seq
@@ -33,11 +36,13 @@ class ErrorLines:
         writer: Name of the process that logged them; "" is the main one.
         entries: In the order of the file.
         places: Which of the entries are the errors, rising; at least one.
+        then: What the metrics were when the last error was logged.
     """
 
     writer: str
     entries: list[dict[str, Any]] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
+    then: dict[str, Then] = field(default_factory=dict)
 
     @property
     def last(self) -> dict[str, Any]:
@@ -64,6 +69,11 @@ def last_errors(folder: Path, *, most: int = 5, around: int = 5) -> list[ErrorLi
         content = lines_in(path, status.st_size - size, size)
         found += _groups(content, segment.writer, most, around)
     found.sort(key=lambda one: str(one.last["ts"]), reverse=True)
+    for one in found[:most]:
+        with suppress(OSError, MlogError):  # the run is being removed
+            one.then = metrics_at(
+                folder, one.last, writer=one.writer, limit=_MAX_METRICS
+            )
     return found[:most]
 
 

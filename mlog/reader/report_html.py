@@ -44,6 +44,7 @@ _CELLS = {"params": 2_000, "tags": 1_000, "metrics": 2_400, "packages": 1_200}
 
 _MAX_PACKAGES = 1_000
 _MAX_VALUE, _MAX_MESSAGE = 120, 2_000
+_MAX_THEN = 8
 
 _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
@@ -209,7 +210,21 @@ def _group(found: ErrorLines) -> str:
     errors = frozenset(found.places)
     rows = "".join(_line(e, n in errors) for n, e in enumerate(found.entries))
     when = markup(moment(text_from(found.last["ts"])))
-    return f'<div class="muted">{when}{where}</div>{_lines(rows)}'
+    then = _then(found)
+    return f'<div class="muted">{when}{where}{then}</div>{_lines(rows)}'
+
+
+def _then(found: ErrorLines) -> str:
+    """Return what the metrics were when the last of some errors was logged."""
+    told = [
+        f"{name} {short(then.value)}"
+        for name, then in list(found.then.items())[:_MAX_THEN]
+    ]
+    steps = [then.step for then in found.then.values() if then.step is not None]
+    told[:0] = [f"step {steps[0]}"] if steps else []
+    left = len(found.then) - _MAX_THEN
+    told += [f"{left} more"] if left > 0 else []
+    return f" · metrics then: {_label(', '.join(told), 500)}" if told else ""
 
 
 def _lines(rows: str) -> str:

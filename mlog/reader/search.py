@@ -31,7 +31,7 @@ from mlog.reader.comparing import (
     time_test,
     whole_range,
 )
-from mlog.reader.grammar import Field, Filter, Leaf, Text, parse, unquoted
+from mlog.reader.grammar import Field, Filter, Leaf, Needle, Text, parse, unquoted
 from mlog.reader.levels import level_from, level_of
 from mlog.reader.patterns import MAX_TEXT
 from mlog.reader.sources import Source
@@ -46,7 +46,8 @@ _Get: TypeAlias = Callable[[tuple[Entry, Source]], Any]
 
 _GROUPS = ("metric", "value", "extra", "data")
 _DEEP = (*_GROUPS, "exc")
-_LETTERS = re.compile(r"[A-Za-z]{3,}")
+_LETTERS = re.compile(r"[A-Za-z]{3}")
+_PLAIN_TEXT = re.compile(r"[A-Za-z0-9 _.;!*#%@()+-]+")
 
 
 def parse_search(text: str) -> Filter[tuple[Entry, Source]]:
@@ -100,11 +101,13 @@ class _OfEntries:
             search = text.pattern.search
             return Leaf(_finds(lambda told: search(told, 0, MAX_TEXT) is not None))
         wanted = text.text
-        # In the JSON of an entry letters stand as they are, or there is an escape.
-        needle = max(_LETTERS.findall(wanted), key=len, default="").lower().encode()
+        # In the JSON of an entry they stand as they are, or there is an escape. Numbers
+        # may be written in several ways, but none of them has three letters.
+        plain = [part for part in _PLAIN_TEXT.findall(wanted) if _LETTERS.search(part)]
+        needle = max(plain, key=len, default="").encode()
         if wanted != wanted.lower():
-            return Leaf(_finds(lambda told: wanted in told), needle)
-        return Leaf(_finds(lambda told: wanted in told.lower()), needle)
+            return Leaf(_finds(lambda told: wanted in told), Needle(needle))
+        return Leaf(_finds(lambda told: wanted in told.lower()), Needle(needle, True))
 
 
 def _finds(test: Callable[[str], bool]) -> Choice:

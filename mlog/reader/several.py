@@ -29,6 +29,7 @@ Wanted: TypeAlias = Callable[[Found], bool]
 _LIKE_LETTERS = ("\N{LATIN CAPITAL LETTER I WITH DOT ABOVE}", "\N{KELVIN SIGN}")
 _LIKE_ASCII = tuple(letter.encode() for letter in _LIKE_LETTERS)
 _ESCAPE = b"\\u"
+_BACKSLASH = b"\\"
 
 
 class Sources:
@@ -139,19 +140,17 @@ def _dated(each: Iterator[Found]) -> Iterator[tuple[str, Found]]:
 # --- what may be in a line -----------------------------------------------------------
 
 
-def may_have(needle: bytes) -> MayFit | None:
-    """Return whether lines may have some letters in them, in any case; see `Leaf`.
-
-    Args:
-        needle: Lower case letters; None is returned where there are none.
-    """
+def may_have(needle: bytes, any_case: bool) -> MayFit | None:
+    """Return whether lines may have a text in them; see `Needle`. None: any may."""
     if not needle:
         return None
+    if not any_case:
+        return lambda content: needle in content or _has_escape(content)
 
     def may_fit(content: bytes) -> bool:
-        if needle in content or needle in content.lower() or _ESCAPE in content:
+        if needle in content or needle in content.lower() or _has_escape(content):
             return True
-        return any(letter in content for letter in _LIKE_ASCII)
+        return not content.isascii() and any(x in content for x in _LIKE_ASCII)
 
     return may_fit
 
@@ -163,9 +162,14 @@ def may_have_any(words: Sequence[bytes]) -> MayFit:
         for word in words:
             if word in content:
                 return True
-        return _ESCAPE in content
+        return _has_escape(content)
 
     return may_fit
+
+
+def _has_escape(content: bytes) -> bool:
+    # One byte is found ten times as fast as two.
+    return _BACKSLASH in content and _ESCAPE in content
 
 
 def may_all(tests: Sequence[MayFit | None]) -> MayFit | None:

@@ -52,7 +52,7 @@ def runs(
 
     Args:
         experiment: Its name; default: all experiments.
-        filter: `"metric.mse < 3000 and tag.owner = me"` (README, "Finding runs"), or a
+        filter: `"metric.mse < 3000 and tag.owner = me"` (README, "Filters"), or a
             function of what the files say of a run.
         dir: Root of all runs; default as for `start_run`.
 

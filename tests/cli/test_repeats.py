@@ -137,7 +137,10 @@ class TestNote:
     def test_says_how_many(
         self, count: int, writers: set[str], sources: list[Source], note: str
     ) -> None:
-        group = Group(found("a"), b"k", "", count, writers)
+        first, *others = [found("a", writer) for writer in sorted(writers)]
+        group = Group(first, b"k")
+        for one in (others + [first] * count)[: count - 1]:
+            group.join(one)
         assert group.note(sources) == note
 
 

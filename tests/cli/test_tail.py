@@ -383,6 +383,13 @@ class TestRepeats:
             shown == "18:27:00.000 INFO    train: a  ×2 until 2026-11-23 18:29:31.000"
         )
 
+    def test_that_of_ranks_is_not_as_they_are_near(self, mlog: Mlog, run: Path) -> None:
+        add(run, "events-r1.jsonl", line(0, event="writer.start", data={"rank": 1}))
+        add(run, "logs.jsonl", log(1, "a"))
+        add(run, "logs-r1.jsonl", log(2, "a", ts="2026-11-23T18:27:01.900000Z"))
+        (shown,) = tail(mlog)
+        assert shown == "18:27:00.001 INFO    train: a  ×2 ranks"
+
     def test_a_note_stands_in_the_first_line(self, mlog: Mlog, run: Path) -> None:
         add(run, "logs.jsonl", log(0, "a\nb"), log(1, "a\nb"))
         assert tail(mlog) == ["18:27:00.000 INFO    train: a  ×2", "    b"]

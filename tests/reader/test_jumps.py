@@ -98,6 +98,14 @@ def test_a_limit_ends_the_way_back(tmp_path: Path) -> None:
     assert 90 < len(found) < 400
 
 
+def test_a_line_too_long_for_an_entry_does_not_hide_others(tmp_path: Path) -> None:
+    content = line(0) + b"x" * 3_000_000 + b"\n" + line(1, 70_000) + line(2)
+    (tmp_path / "logs.jsonl").write_bytes(content)
+    assert seqs(entries_by_seq(tmp_path, LOGS, 0, 9)) == [0, 1, 2]
+    assert seqs(older_by_seq(tmp_path, LOGS, 1, limit=NO_LIMIT)) == [1, 0]
+    assert seqs(older_by_seq(tmp_path, LOGS, 0, limit=NO_LIMIT)) == [0]
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"\n", b"\n\n\n", b"torn", b"{}\n", b"x" * 99_999]
 )

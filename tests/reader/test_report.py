@@ -110,6 +110,15 @@ class TestErrors:
         assert "line 5" in text
         assert "line 4" not in text
 
+    def test_the_metrics_of_that_time_are_told(self, run: Writing) -> None:
+        run.metric({"loss": 0.5, "<acc>": "NaN"}, 7)
+        run.log("ERROR", "bad")
+        run.metric({"loss": 0.25}, 8)
+        (found,) = last_errors(run.folder)
+        assert found.then["loss"].value == 0.5
+        html = report_html([run.folder])
+        assert "metrics then: step 7, loss 0.5, &lt;acc&gt; NaN" in html
+
     def test_errors_near_each_other_are_one_group(self, run: Writing) -> None:
         for number in range(40):
             level = "ERROR" if number in (3, 8, 39) else "INFO"
