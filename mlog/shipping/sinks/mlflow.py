@@ -54,9 +54,9 @@ from mlog.shipping.sinks.mlflow_batches import (
     Metric,
     in_batches,
     metrics_of,
-    milliseconds,
     status_of,
     tag_text,
+    time_or_none,
 )
 from mlog.shipping.sinks.mlflow_check import mark_of, missing
 from mlog.shipping.sinks.mlflow_events import Changes, Texts, changes_of
@@ -183,8 +183,9 @@ class MlflowSink:
             self._set_tags(remote, {k: tag_text(v) for k, v in tags.items()})
             if not remote.is_job:  # the job's own service ends its run
                 remote.status = status_of(end.status)
-                facts = {"end_time": milliseconds(end.ended)} if end.ended else {}
-                self._api.update_run(remote.id, status=remote.status, **facts)
+                facts = {"status": remote.status, "end_time": time_or_none(end.ended)}
+                facts = {name: fact for name, fact in facts.items() if fact is not None}
+                self._api.update_run(remote.id, **facts)
             return SendResult("delivered", rejected=rejected)
 
         return self._with_remote(run, deliver)
@@ -211,15 +212,30 @@ class MlflowSink:
                 return _gone(remote.gone, count)
             return deliver(remote)
         except MlflowError as exc:
-            if exc.is_deleted:  # the run, or its experiment: that is waited for
-                self._runs.forget(run)
-                return _gone(self._runs.find(run, user).gone or str(exc), count)
-            if exc.is_missing:  # deleted for good: look for the run, or make it, anew
-                self._runs.forget(run)
-                return replace(exc.result, outcome="retry")
-            if exc.status == 500:
-                return self._of_server_error(exc, key)
+            error = exc
+        if error.is_deleted or error.is_missing:
+            self._runs.forget(run)
+        if error.is_deleted:  # the run, or its experiment: that is waited for
+            return self._deleted(run, user, count)
+        if error.is_missing:  # for good: the run is looked for, or made, anew
+            return replace(error.result, outcome="retry")
+        if error.status == 500:
+            return self._of_server_error(error, key)
+        return error.result
+
+    def _deleted(self, run: RunFacts, user: str, count: int) -> SendResult:
+        """Look what was deleted.
+
+        Raises:
+            DeletedError: The experiment.
+        """
+        try:
+            remote = self._runs.find(run, user)
+        except MlflowError as exc:
             return exc.result
+        if remote.gone:
+            return _gone(remote.gone, count)
+        return SendResult("retry", "the run was deleted, but is there again")
 
     def _of_server_error(self, exc: MlflowError, key: str) -> SendResult:
         """Tell what the server cannot stand from a server that stands nothing.

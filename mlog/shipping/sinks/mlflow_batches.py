@@ -32,6 +32,7 @@ __all__ = [
     "status_of",
     "tag_text",
     "tags_of",
+    "time_or_none",
 ]
 
 Metric: TypeAlias = dict[str, Any]
@@ -175,6 +176,14 @@ def milliseconds(ts: str) -> int:
     if time < 0:
         raise ValueError(f"its time is before 1970: {ts}")
     return time
+
+
+def time_or_none(ts: str) -> int | None:
+    """Return `milliseconds` of a time; None where it is none."""
+    try:
+        return milliseconds(ts)
+    except ValueError:
+        return None
 
 
 @lru_cache(maxsize=1024)

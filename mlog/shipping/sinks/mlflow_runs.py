@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from mlog.errors import MlogError, RunNotFoundError
+from mlog.layout import is_slug
 from mlog.reader.state import read_state
 from mlog.shipping.sink import RunFacts
 from mlog.shipping.sinks.mlflow_api import MlflowApi, MlflowError
-from mlog.shipping.sinks.mlflow_batches import milliseconds, tag_text
+from mlog.shipping.sinks.mlflow_batches import tag_text, time_or_none
 from mlog.shipping.sinks.mlflow_check import Acknowledged
 from mlog.shipping.sinks.mlflow_events import start_tags
 
@@ -122,14 +123,20 @@ class RemoteRuns:
         name = (self._experiment or run.experiment)[:_MAX_EXPERIMENT]
         experiment = self._experiment_id(name)
         found = self._search(experiment, run.run_id)
-        if found is not None:
-            return self._remote(found)
+        if found is None:
+            found = self._made(run, experiment, user)
+        remote = self._remote(found)
+        if not remote.gone:
+            self._adopt_children(experiment, run.run_id, remote.id)
+        return remote
+
+    def _made(self, run: RunFacts, experiment: str, user: str) -> dict[str, Any]:
+        """Make a run, and return the one that stays."""
         made = self._api.create_run(experiment, **self._facts(run, experiment, user))
         found = self._search(experiment, run.run_id) or made
         if found["info"]["run_id"] != made["info"]["run_id"]:
             self._api.delete_run(made["info"]["run_id"])  # another shipper was first
-        self._adopt_children(experiment, run.run_id, found["info"]["run_id"])
-        return self._remote(found)
+        return found
 
     def _of_job(self, run: RunFacts, job: str) -> RemoteRun:
         """Return the run of the job that this process is, and mark it as ours."""
@@ -192,14 +199,14 @@ class RemoteRuns:
             _CLAIMED: f"{self._clock():020d}",
             **start_tags(run.start, user),
         }
-        if run.parent is not None:
-            parent = Path(run.parent)
+        parent = _parent_folder(run)
+        if parent is not None:
             tags[PARENT_ID] = parent.name
             if there := self._parent(parent, experiment):
                 tags[_PARENT] = there
         return {
             "run_name": run.name,
-            "start_time": milliseconds(run.created) if run.created else 0,
+            "start_time": time_or_none(run.created) or 0,
             "tags": [{"key": k, "value": tag_text(v)} for k, v in tags.items() if v],
         }
 
@@ -232,6 +239,18 @@ class RemoteRuns:
                 except MlflowError as exc:
                     if not exc.is_refused:
                         raise
+
+
+def _parent_folder(run: RunFacts) -> Path | None:
+    """Return the folder of a run's parent; None for one that lies below another root.
+
+    Runs may be those of somebody else, who must not make us read elsewhere.
+    """
+    if run.parent is None:
+        return None
+    parent, root = Path(run.parent), run.folder.parent.parent
+    is_run = parent.parent.parent == root and all(map(is_slug, parent.parts[-2:]))
+    return parent if is_run else None
 
 
 _DELETED = "the run was deleted on the server; restore it there to go on"

@@ -14,6 +14,7 @@ import pytest
 import mlog
 from mlog.reader.state import read_state
 from mlog.shipping.http import HttpClient, HttpError, Reply
+from mlog.shipping.shipper import Options, open_delivery
 from mlog.shipping.sink import SendResult, Sink, Target
 from mlog.shipping.sinks import open_sink
 from mlog.shipping.sinks.mlflow import MlflowSink
@@ -22,6 +23,7 @@ from mlog.shipping.sinks.mlflow_artifacts import artifact_name
 from mlog.shipping.sinks.mlflow_names import key_of, long_tag, name_of
 from mlog.shipping.sinks.mlflow_runs import RemoteRuns
 from mlog.shipping.target import parse_route
+from mlog.shipping.world import World
 from tests.helpers import REPO, entries, run_python
 from tests.shipping.servers import MLFLOW, QUIET, mlflow_server
 from tests.shipping.sinks.helpers import batches_of, facts_of, ship
@@ -417,6 +419,41 @@ def test_two_shippers_at_once_agree_on_one_run(
     assert states == {"active", "deleted"}
     assert runs(3).find(facts).id == one.id
     api.close()
+
+
+def test_a_shipper_that_dies_again_and_again_delivers_each_point_once(
+    server: Server, small_run: Path, mlflow_url: str
+) -> None:
+    """After each answer of the server, before the cursor has moved."""
+
+    class Death(BaseException):
+        pass
+
+    def dying_at(answer: int) -> World:
+        left = [answer]
+
+        def reach(point: str) -> None:
+            left[0] -= point == "sent"
+            if not left[0]:
+                raise Death
+
+        return World(reach=reach)
+
+    route = parse_route(f"mlflow+{mlflow_url}", env={})
+    for world in (*map(dying_at, (1, 1, 2, 2)), World()):
+        sink = open_sink(route.target)
+        delivery = open_delivery(small_run, sink, route, Options("here"), world)
+        try:
+            while delivery.step() != "done":
+                pass
+        except Death:
+            delivery.place.release()
+        finally:
+            sink.close()
+    delivery.close()
+    assert server.run(small_run)["info"]["status"] == "FINISHED"
+    assert server.history(small_run, "loss") == points_in(small_run)["loss"]
+    assert server.artifact(small_run, "mlog/metrics.jsonl")
 
 
 def test_a_param_that_would_change_takes_nothing_with_it(
