@@ -152,13 +152,7 @@ class MlflowSink:
                 return self._send_metrics(remote, batch, suffix or "")
             return self._send_events(remote, batch)
 
-        return self._with_remote(
-            batch.run,
-            deliver,
-            count=batch.count,
-            key=batch.key,
-            user=batch.writer.user,
-        )
+        return self._with_remote(batch.run, deliver, count=batch.count, key=batch.key)
 
     def send_file(self, run: RunFacts, file: RunFile) -> SendResult:
         """Store an artifact or a segment."""
@@ -203,11 +197,10 @@ class MlflowSink:
         *,
         count: int = 1,
         key: str = "",
-        user: str = "",
     ) -> SendResult:
         """Deliver something to the server's run, and say what came of it."""
         try:
-            remote = self._runs.find(run, user)
+            remote = self._runs.find(run)
             if remote.gone:
                 return _gone(remote.gone, count)
             return deliver(remote)
@@ -216,21 +209,21 @@ class MlflowSink:
         if error.is_deleted or error.is_missing:
             self._runs.forget(run)
         if error.is_deleted:  # the run, or its experiment: that is waited for
-            return self._deleted(run, user, count)
+            return self._deleted(run, count)
         if error.is_missing:  # for good: the run is looked for, or made, anew
             return replace(error.result, outcome="retry")
         if error.status == 500:
             return self._of_server_error(error, key)
         return error.result
 
-    def _deleted(self, run: RunFacts, user: str, count: int) -> SendResult:
+    def _deleted(self, run: RunFacts, count: int) -> SendResult:
         """Look what was deleted.
 
         Raises:
             DeletedError: The experiment.
         """
         try:
-            remote = self._runs.find(run, user)
+            remote = self._runs.find(run)
         except MlflowError as exc:
             return exc.result
         if remote.gone:

@@ -92,19 +92,15 @@ class RemoteRuns:
         self._known: dict[str, RemoteRun] = {}
         self._experiments: dict[str, str] = {}
 
-    def find(self, run: RunFacts, user: str = "") -> RemoteRun:
+    def find(self, run: RunFacts) -> RemoteRun:
         """Return the server's run for one of ours; make it where there is none.
-
-        Args:
-            run: Ours.
-            user: Who runs it, for the tag of a new one.
 
         Raises:
             MlflowError, HttpError: The server does not let us, or does not answer.
         """
         known = self._known.get(run.key)
         if known is None:
-            known = self._found(run, user)
+            known = self._found(run)
             while len(self._known) >= _MAX_KEPT:
                 del self._known[next(iter(self._known))]
             self._known[run.key] = known
@@ -117,22 +113,22 @@ class RemoteRuns:
 
     # --- finding ---
 
-    def _found(self, run: RunFacts, user: str) -> RemoteRun:
+    def _found(self, run: RunFacts) -> RemoteRun:
         if self._job is not None and run.parent is None:
             return self._of_job(run, self._job)
         name = (self._experiment or run.experiment)[:_MAX_EXPERIMENT]
         experiment = self._experiment_id(name)
         found = self._search(experiment, run.run_id)
         if found is None:
-            found = self._made(run, experiment, user)
+            found = self._made(run, experiment)
         remote = self._remote(found)
         if not remote.gone:
             self._adopt_children(experiment, run.run_id, remote.id)
         return remote
 
-    def _made(self, run: RunFacts, experiment: str, user: str) -> dict[str, Any]:
+    def _made(self, run: RunFacts, experiment: str) -> dict[str, Any]:
         """Make a run, and return the one that stays."""
-        made = self._api.create_run(experiment, **self._facts(run, experiment, user))
+        made = self._api.create_run(experiment, **self._facts(run, experiment))
         found = self._search(experiment, run.run_id) or made
         if found["info"]["run_id"] != made["info"]["run_id"]:
             self._api.delete_run(made["info"]["run_id"])  # another shipper was first
@@ -192,12 +188,12 @@ class RemoteRuns:
 
     # --- making ---
 
-    def _facts(self, run: RunFacts, experiment: str, user: str) -> dict[str, Any]:
+    def _facts(self, run: RunFacts, experiment: str) -> dict[str, Any]:
         tags = {
             RUN_ID: run.run_id,
             _CREATED: run.created,
             _CLAIMED: f"{self._clock():020d}",
-            **start_tags(run.start, user),
+            **start_tags(run.start),
         }
         parent = _parent_folder(run)
         if parent is not None:

@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from getpass import getuser
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,7 @@ def test_params_tags_name_and_status_arrive(server: Server, shipped: Path) -> No
     assert tags["mlog.property.owner"] == "ada"
     assert tags["mlflow.note.content"] == "Some words."
     assert tags["mlog.status"] == "Completed"
+    assert tags["mlflow.user"] == getuser()
     info, state = run["info"], read_state(shipped)
     assert (info["run_name"], info["status"]) == ("renamed", "FINISHED")
     assert info["start_time"] == _time(state.created[:-1] + "+00:00") // 1_000
