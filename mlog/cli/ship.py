@@ -20,6 +20,7 @@ from mlog.errors import MlogError
 from mlog.escaping import inline
 from mlog.reader.find import iter_runs
 from mlog.reader.page_words import count_text, size_text, span
+from mlog.run.remote import wants
 from mlog.shipping.cursor import read_cursors
 from mlog.shipping.dead import retry_dead
 from mlog.shipping.shipper import Options, Shipper, host_name, open_delivery
@@ -308,7 +309,7 @@ def _ship_handed() -> None:
     One JSON line: `url`, `run`, `level`. The end of the input says that the run's
     process has ended its run, or has died.
     """
-    given = orjson.loads(sys.stdin.buffer.readline())
+    given = orjson.loads(_first_line(0))
     path = Path(given["run"])
     route = parse_route(given["url"], env=os.environ, level=given.get("level"))
     options = Options(
@@ -330,7 +331,7 @@ def _ship_handed() -> None:
         return stop.now.is_set() or _is_hopeless(shipper)
 
     def listen() -> None:
-        while sys.stdin.buffer.readline().strip():
+        while os.read(0, 4096):  # sys.stdin has a lock that a daemon must not hold
             pass
         end()
 
@@ -352,7 +353,9 @@ def _ship_handed() -> None:
     def chosen() -> Iterable[Path]:
         yield path
         for run in iter_runs(path.parent.parent):  # what earlier runs have left
-            if run != path and any(not c.finished for c in read_cursors(run, name)):
+            cursors = read_cursors(run, name)
+            is_left = any(not cursor.finished for cursor in cursors)
+            if run != path and (is_left or (not cursors and wants(run, given["url"]))):
                 yield run
 
     ended = threading.Event()
@@ -364,6 +367,14 @@ def _ship_handed() -> None:
         shipper.ship(chosen)
     finally:
         shipper.sink.close()
+
+
+def _first_line(fd: int) -> bytes:
+    """Read up to a newline; what follows stays unread only if it comes later."""
+    line = b""
+    while not line.endswith(b"\n") and (more := os.read(fd, 65536)):
+        line += more
+    return line
 
 
 def _is_hopeless(shipper: Shipper) -> bool:

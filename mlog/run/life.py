@@ -256,10 +256,11 @@ class LifeMethods(FileMethods, FactMethods):
         self, urls: tuple[str, ...], flush_timeout: float | None
     ) -> None:
         """Have the run sent to some sinks, by a process each."""
-        assert self.path is not None
+        assert self._recorder is not None
         self.remotes = urls
         if urls:
-            self._shippers = tuple(start_remotes(self.path, urls, flush_timeout))
+            folder = self._recorder.writer.folder
+            self._shippers = tuple(start_remotes(folder, urls, flush_timeout))
 
     def begin_off(self) -> None:
         """Make a run that records nothing active, so that nobody misses one."""

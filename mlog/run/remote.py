@@ -26,14 +26,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
 
-from mlog.errors import say, warn_once
+from mlog.errors import MlogError, say, warn_once
 from mlog.escaping import inline
+from mlog.folder import Folder
 from mlog.layout import parse_segment
 
 if TYPE_CHECKING:
     import subprocess
 
 __all__ = [
+    "WANTED",
     "Remote",
     "RemoteSpec",
     "chosen_urls",
@@ -41,10 +43,17 @@ __all__ = [
     "finish_remotes",
     "shown_url",
     "start_remotes",
+    "wants",
 ]
 
 RemoteSpec: TypeAlias = str | Iterable[str] | bool | None
 """URL of a sink, several, False for none, None for those of `MLOG_REMOTE`."""
+
+WANTED = "wanted"
+"""File in `.ship` with the addresses that a run is to be sent to, without credentials.
+
+So that it is sent by the next shipper also if its own one died before it had begun.
+"""
 
 _JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID", "FLUX_JOB_ID")
 _FIRST_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO of Linux
@@ -89,19 +98,22 @@ def chosen_urls(
 
 
 def start_remotes(
-    path: Path, urls: Iterable[str], flush_timeout: float | None
+    folder: Folder, urls: Iterable[str], flush_timeout: float | None
 ) -> "list[Remote]":
     """Start a shipper for each URL; what goes wrong is warned about, never raised.
 
     Args:
-        path: The run's folder.
+        folder: The run's.
         urls: From `chosen_urls`.
         flush_timeout: Seconds that the end of the run waits. None: 60 where the
             shipper dies with this process, else 5.
     """
     if flush_timeout is None:
         flush_timeout = _LONG if dies_with_process(os.environ) else _SHORT
-    remotes = []
+    remotes, path, urls = [], folder.path, list(urls)
+    with contextlib.suppress(OSError, MlogError):
+        wanted = json.dumps([shown_url(url) for url in urls])
+        folder.child(".ship").replace(WANTED, wanted.encode())
     for url in urls:
         try:
             remotes.append(Remote(path, url, flush_timeout))
@@ -111,6 +123,16 @@ def start_remotes(
                 f"no shipper could be started ({exc}); {_later(path, url)}",
             )
     return remotes
+
+
+def wants(path: Path, url: str) -> bool:
+    """Whether a run was to be sent to the address of a URL when it was started."""
+    try:
+        with open(path / ".ship" / WANTED, "rb") as file:
+            found = json.loads(file.read(_MAX_CURSOR))
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, list) and shown_url(url) in found
 
 
 def dies_with_process(env: Mapping[str, str]) -> bool:

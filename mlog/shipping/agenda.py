@@ -161,7 +161,12 @@ class Agenda:
     ) -> Batch:
         facts = self.source.facts(folder)
         writer = self.source.writer(folder, segment.writer)
-        return Batch(facts, writer, segment, lines.start, lines.end, body, lines.starts)
+        batch = Batch(
+            facts, writer, segment, lines.start, lines.end, body, lines.starts
+        )
+        if body:
+            vars(batch)["count"] = lines.count  # so that nobody has to count again
+        return batch
 
     def _is_due(self, name: str, waiting: int) -> bool:
         """Whether a segment has enough for a batch, or waits for long enough."""

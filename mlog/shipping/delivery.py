@@ -18,6 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
+import orjson
+
 from mlog.errors import MlogError
 from mlog.escaping import inline
 from mlog.folder import Folder
@@ -309,6 +311,8 @@ class RunDelivery:
             return SendResult("retry", str(exc))
         except MlogError as exc:
             return SendResult("blocked", str(exc))
+        except orjson.JSONDecodeError:  # a line that only looked like an entry
+            return SendResult("refused", "it is no JSON")
         except Exception as exc:  # a sink's own mistake costs neither data nor shipper
             return SendResult("retry", f"{type(exc).__name__} in the sink: {exc}")
 
