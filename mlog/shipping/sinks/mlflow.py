@@ -66,6 +66,7 @@ __all__ = ["MlflowSink", "mlflow_auth", "open_sink"]
 
 _CHECKED = 50_000
 _CHECKS = {"all": 1 << 62, "off": 0}
+_STATUS = "mlog.status"
 _T = TypeVar("_T")
 _TRIES = 3  # sendings after which an error of the server counts as one of the batch
 
@@ -148,6 +149,7 @@ class MlflowSink:
             return DELIVERED
 
         def deliver(remote: RemoteRun) -> SendResult:
+            self._revive(remote)
             if batch.stream == "metrics":
                 return self._send_metrics(remote, batch, suffix or "")
             return self._send_events(remote, batch)
@@ -171,7 +173,7 @@ class MlflowSink:
 
         def deliver(remote: RemoteRun) -> SendResult:
             rejected = self._count_back(run, remote) if self._checks else ()
-            tags = {"mlog.status": end.status}
+            tags = {_STATUS: end.status}
             if end.error:
                 tags["mlog.error"] = f"{end.error.get('type')}: {end.error.get('msg')}"
             self._set_tags(remote, {k: tag_text(v) for k, v in tags.items()})
@@ -245,6 +247,15 @@ class MlflowSink:
         except MlogError:
             return exc.result
         return replace(exc.result, outcome="refused")
+
+    def _revive(self, remote: RemoteRun) -> None:
+        """Let a run that was taken for dead be running again: it goes on."""
+        if remote.tags.get(_STATUS) != "NotResponding":
+            return
+        if not remote.is_job:
+            self._api.update_run(remote.id, status="RUNNING")
+            remote.status = "RUNNING"
+        self._set_tags(remote, {_STATUS: "Running"})
 
     # --- metrics ---
 

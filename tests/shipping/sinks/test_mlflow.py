@@ -16,7 +16,7 @@ import mlog
 from mlog.reader.state import read_state
 from mlog.shipping.http import HttpClient, HttpError, Reply
 from mlog.shipping.shipper import Options, open_delivery
-from mlog.shipping.sink import SendResult, Sink, Target
+from mlog.shipping.sink import RunEnd, SendResult, Sink, Target
 from mlog.shipping.sinks import open_sink
 from mlog.shipping.sinks.mlflow import MlflowSink
 from mlog.shipping.sinks.mlflow_api import MlflowApi, MlflowError
@@ -27,7 +27,7 @@ from mlog.shipping.target import parse_route
 from mlog.shipping.world import World
 from tests.helpers import REPO, entries, run_python
 from tests.shipping.servers import MLFLOW, QUIET, mlflow_server
-from tests.shipping.sinks.helpers import batches_of, facts_of, ship
+from tests.shipping.sinks.helpers import batches_of, end_of, facts_of, ship
 
 OpenSink = Callable[..., Sink]
 
@@ -458,6 +458,25 @@ def test_a_shipper_that_dies_again_and_again_delivers_each_point_once(
     assert server.artifact(small_run, "mlog/metrics.jsonl")
 
 
+def test_a_run_that_was_taken_for_dead_may_go_on(
+    server: Server, small_run: Path, open_url: OpenSink
+) -> None:
+    """Its host slept, say: it is FAILED until more of it comes."""
+    sink = open_url(f"mlflow+{server.url}")
+    *_, metrics = batches_of(small_run, sink)
+    sink.send(metrics)
+    end = RunEnd("NotResponding", "2026-11-27T00:00:00.000000Z")
+    sink.finish(facts_of(small_run), end)
+    assert server.run(small_run)["info"]["status"] == "FAILED"
+    for each in (open_url(f"mlflow+{server.url}"), sink):
+        each.send(metrics)
+        run = server.run(small_run)
+        assert run["info"]["status"] == "RUNNING"
+        assert texts(run["data"]["tags"])["mlog.status"] == "Running"
+    sink.finish(facts_of(small_run), end_of(read_state(small_run)))
+    assert server.run(small_run)["info"]["status"] == "FINISHED"
+
+
 def test_a_param_that_would_change_takes_nothing_with_it(
     server: Server, small_run: Path, open_url: OpenSink
 ) -> None:
@@ -679,3 +698,11 @@ def test_a_parameter_that_is_none_is_told(
 ) -> None:
     with pytest.raises(mlog.MlogError, match=text):
         open_url(f"mlflow+http://localhost?{query}")
+
+
+@pytest.mark.parametrize("kind", ["mlflow", "otlp", "clickhouse"])
+def test_an_address_without_http_is_told_how_to_write_it(
+    open_url: OpenSink, kind: str
+) -> None:
+    with pytest.raises(mlog.MlogError, match=rf"write {kind}\+https://host:1 or"):
+        open_url(f"{kind}://host:1/path")
