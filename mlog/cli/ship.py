@@ -368,6 +368,8 @@ def _ship_handed() -> None:
         shipper.ship(chosen)
     finally:
         shipper.sink.close()
+    if path in shipper.troubles and path not in shipper.busy:
+        raise MlogError(shipper.troubles[path])
 
 
 def _first_line(fd: int) -> bytes:

@@ -161,6 +161,10 @@ class RunDelivery:
             return self._delivered(todo.batch, todo.result, todo.took)
         return self._send(todo)
 
+    def hold(self, error: str) -> None:
+        """Wait, as after a failure of the sink: the run cannot be read just now."""
+        self._failed(SendResult("retry", error))
+
     def close(self) -> None:
         """Say in the cursor that nobody is at it, and let go of the lock."""
         if self.cursor.open:

@@ -13,6 +13,7 @@ Invariants:
 import logging
 import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,12 +82,14 @@ class Source:
         return Folder.open_below(root, self.path.parts[-2:], PRIVATE, create=False)
 
     def segments(self, folder: Folder) -> dict[str, tuple[SegmentName, int]]:
-        """Return the segments that are there, each with its size."""
+        """Return the segments that are there, each with its size; a link is none."""
         found: dict[str, tuple[SegmentName, int]] = {}
         for name in folder.names():
             segment = parse_segment(name)
-            if segment is not None:
-                found[name] = segment, folder.size(name)
+            status = folder.status(name) if segment is not None else None
+            if segment is None or status is None or not stat.S_ISREG(status.st_mode):
+                continue
+            found[name] = segment, status.st_size
         return found
 
     # --- facts -----------------------------------------------------------------------

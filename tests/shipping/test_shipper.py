@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mlog.errors import MlogError
+from mlog.folder import Folder
 from mlog.reader.find import iter_runs
 from mlog.shipping.check import MemorySink
 from mlog.shipping.cursor import read_cursors
@@ -19,6 +20,7 @@ from mlog.shipping.http import HttpError
 from mlog.shipping.shipper import BusyError, Options, Shipper, open_delivery
 from mlog.shipping.sink import Batch, SendResult
 from mlog.shipping.sinks import open_sink
+from mlog.shipping.source import Source
 from mlog.shipping.status import read_status
 from mlog.shipping.target import parse_route
 from mlog.shipping.world import World
@@ -251,6 +253,41 @@ def test_a_run_that_vanishes_is_told_of(
     shipper = Ships(sink).ship(run_dir)
     assert shipper.done >= 1
     assert len(shipper.troubles) <= 1
+
+
+def test_a_file_server_that_is_away_is_waited_for(
+    make_run: Callable[..., Path], run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that cannot be read for a while is sent when it can."""
+    run = make_run()
+    sink = MemorySink()
+    ships = Ships(sink)
+    back, read = ships.clock.now + 60, Source.segments
+
+    def segments(self: Source, folder: Folder) -> Any:
+        if ships.clock.now < back:
+            raise OSError(116, "Stale file handle")
+        return read(self, folder)
+
+    monkeypatch.setattr(Source, "segments", segments)
+    ships.ship(run_dir)
+    assert sorted(sink.lines()) == sorted(all_lines(run))
+    assert ships.told == []
+
+
+def test_a_link_is_no_segment(
+    make_run: Callable[..., Path], run_dir: Path, tmp_path: Path
+) -> None:
+    """Nobody can have another user's file sent."""
+    run = make_run()
+    wrote = all_lines(run)
+    secret = tmp_path / "secret"
+    secret.write_bytes(entry(1, level="INFO", logger="x", msg="secret"))
+    (run / "logs-r1.jsonl").symlink_to(secret)
+    os.mkfifo(run / "logs-r2.jsonl")
+    sink = MemorySink()
+    assert Ships(sink).ship(run_dir).done == 1
+    assert sorted(sink.lines()) == sorted(wrote)
 
 
 def test_a_damaged_cursor_stops_its_run_only(
