@@ -176,7 +176,7 @@ def _ship(
     stop = _Stop()
     shippers = [_shipper(route, options, stop) for route in routes]
     _check_levels(shippers)
-    signal.signal(signal.SIGTERM, stop.on_signal)
+    before = signal.signal(signal.SIGTERM, stop.on_signal)
     errors: list[BaseException] = []
 
     def work(shipper: Shipper) -> None:
@@ -206,6 +206,7 @@ def _ship(
         click.echo("mlog: stopped; the rest is sent the next time", err=True)
         raise
     finally:
+        signal.signal(signal.SIGTERM, before)
         bar.clear()
     if errors:
         raise errors[0]
@@ -367,6 +368,8 @@ def _ship_handed() -> None:
         shipper.ship(chosen)
     finally:
         shipper.sink.close()
+    if path in shipper.troubles and path not in shipper.busy:
+        raise MlogError(shipper.troubles[path])
 
 
 def _first_line(fd: int) -> bytes:

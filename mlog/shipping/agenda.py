@@ -98,15 +98,16 @@ class Agenda:
     def _by_turn(self, found: _Found) -> list[str]:
         """Return of each writer's streams the first segment that has something new."""
         first: dict[tuple[int, str], str] = {}
-        self.behind = 0
+        behind = 0
         for name, (segment, size) in sorted(found.items(), key=_by_number):
             position = self.cursor.at(name)
             if size > position.offset:
-                self.behind += size - position.offset
+                behind += size - position.offset
                 key = (_ORDER.index(segment.stream), segment.writer)
                 first.setdefault(key, name)
             elif segment.next().filename in found:
                 position.whole = True
+        self.behind = behind
         events = [name for (order, _), name in sorted(first.items()) if order == 0]
         others = [name for (order, _), name in sorted(first.items()) if order != 0]
         turn = self._turn % len(others) if others else 0
@@ -161,7 +162,12 @@ class Agenda:
     ) -> Batch:
         facts = self.source.facts(folder)
         writer = self.source.writer(folder, segment.writer)
-        return Batch(facts, writer, segment, lines.start, lines.end, body, lines.starts)
+        batch = Batch(
+            facts, writer, segment, lines.start, lines.end, body, lines.starts
+        )
+        if body:
+            vars(batch)["count"] = lines.count  # so that nobody has to count again
+        return batch
 
     def _is_due(self, name: str, waiting: int) -> bool:
         """Whether a segment has enough for a batch, or waits for long enough."""

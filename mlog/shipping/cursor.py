@@ -259,6 +259,7 @@ class DeadLetter:
         segment: Of an entry: where it stands; "" for a file.
         offset: Where its line begins there, likewise.
         entry: The line, as it was sent; b"" for a file or where nobody knows which.
+        line: Of a line that is no JSON: its text, for people.
         file: Name of a file below the run's folder; "" for an entry.
         count: How many entries; more than 1 where nobody knows which.
     """
@@ -270,6 +271,7 @@ class DeadLetter:
     entry: bytes = b""
     file: str = ""
     count: int = 1
+    line: str = ""
 
     def dump(self) -> bytes:
         """Return the line of the file."""
@@ -280,9 +282,14 @@ class DeadLetter:
             head |= {"segment": self.segment, "offset": self.offset}
         if self.count != 1:
             head["count"] = self.count
+        text, entry = self.line, self.entry
+        if entry and not _is_json(entry):
+            text, entry = entry.decode("utf-8", "replace"), b""
+        if text:
+            head["line"] = text
         line = orjson.dumps(head)
-        if self.entry:
-            line = line[:-1] + b',"entry":' + self.entry + b"}"
+        if entry:
+            line = line[:-1] + b',"entry":' + entry + b"}"
         return line + b"\n"
 
     @classmethod
@@ -303,7 +310,16 @@ class DeadLetter:
             entry=orjson.dumps(entry) if isinstance(entry, dict) else b"",
             file=_text(found, "file"),
             count=_count(found.get("count", 1)),
+            line=_text(found, "line"),
         )
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        orjson.loads(line)
+    except ValueError:
+        return False
+    return True
 
 
 class Place:

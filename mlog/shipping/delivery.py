@@ -18,6 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
+import orjson
+
 from mlog.errors import MlogError
 from mlog.escaping import inline
 from mlog.folder import Folder
@@ -158,6 +160,10 @@ class RunDelivery:
         if isinstance(todo, _Settled):
             return self._delivered(todo.batch, todo.result, todo.took)
         return self._send(todo)
+
+    def hold(self, error: str) -> None:
+        """Wait, as after a failure of the sink: the run cannot be read just now."""
+        self._failed(SendResult("retry", error))
 
     def close(self) -> None:
         """Say in the cursor that nobody is at it, and let go of the lock."""
@@ -309,6 +315,8 @@ class RunDelivery:
             return SendResult("retry", str(exc))
         except MlogError as exc:
             return SendResult("blocked", str(exc))
+        except orjson.JSONDecodeError:  # a line that only looked like an entry
+            return SendResult("refused", "it is no JSON")
         except Exception as exc:  # a sink's own mistake costs neither data nor shipper
             return SendResult("retry", f"{type(exc).__name__} in the sink: {exc}")
 

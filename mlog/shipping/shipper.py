@@ -162,6 +162,7 @@ class Shipper:
         entries, sent, files, dead: Entries, bytes and files delivered and dead letters
             made since this object was made.
         troubles: What is wrong, by run.
+        busy: Those of them that another shipper is at.
     """
 
     sink: Sink
@@ -178,6 +179,7 @@ class Shipper:
     files: int = 0
     dead: int = 0
     troubles: dict[Path, str] = field(default_factory=dict)
+    busy: set[Path] = field(default_factory=set)
     final: bool = False
     _waiting: dict[Path, None] = field(default_factory=dict)
     _finished: dict[Path, int] = field(default_factory=dict)
@@ -235,9 +237,14 @@ class Shipper:
             delivery = open_delivery(
                 path, self.sink, self.route, self.options, self.world
             )
+        except BusyError as exc:
+            self.busy.add(path)
+            self._trouble(path, str(exc))
+            return
         except (MlogError, OSError) as exc:
             self._trouble(path, str(exc))
             return
+        self.busy.discard(path)
         self.troubles.pop(path, None)
         delivery.final = delivery.final or self.final
         self.active[path] = delivery
@@ -270,8 +277,11 @@ class Shipper:
             try:
                 step = delivery.step()
             except (OSError, MlogError) as exc:
-                self._trouble(path, f"{path}: {exc}")
-                self._close(path)
+                if _may_pass(path, exc):
+                    delivery.hold(f"{path}: {exc}")
+                else:
+                    self._trouble(path, f"{path}: {exc}")
+                    self._close(path)
                 break
             if step == "waits":
                 self._note_failure(delivery)
@@ -322,6 +332,12 @@ class Shipper:
         if any(path in self.active for path in until):
             return False
         return all(d.last == "idle" for d in self.active.values())
+
+
+def _may_pass(path: Path, error: Exception) -> bool:
+    """Whether a run that cannot be read may be read later: a file server is away."""
+    known = isinstance(error, OSError) and not isinstance(error, PermissionError)
+    return known and path.is_dir()
 
 
 def _changed(path: Path) -> int:

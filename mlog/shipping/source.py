@@ -13,6 +13,7 @@ Invariants:
 import logging
 import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,7 @@ class Lines:
     Attributes:
         start, end: The bytes of the segment that were looked at.
         body: The lines wanted, each with its newline.
+        count: How many they are.
         starts: Where each begins; None: without a gap from `start`.
         skipped: How many lines were no entries.
     """
@@ -50,6 +52,7 @@ class Lines:
     start: int
     end: int
     body: bytes
+    count: int
     starts: tuple[int, ...] | None = None
     skipped: int = 0
 
@@ -79,12 +82,14 @@ class Source:
         return Folder.open_below(root, self.path.parts[-2:], PRIVATE, create=False)
 
     def segments(self, folder: Folder) -> dict[str, tuple[SegmentName, int]]:
-        """Return the segments that are there, each with its size."""
+        """Return the segments that are there, each with its size; a link is none."""
         found: dict[str, tuple[SegmentName, int]] = {}
         for name in folder.names():
             segment = parse_segment(name)
-            if segment is not None:
-                found[name] = segment, folder.size(name)
+            status = folder.status(name) if segment is not None else None
+            if segment is None or status is None or not stat.S_ISREG(status.st_mode):
+                continue
+            found[name] = segment, status.st_size
         return found
 
     # --- facts -----------------------------------------------------------------------
@@ -169,13 +174,12 @@ class Source:
         if chunk is None:
             return None
         if not chunk.endswith(b"\n"):  # too long for an entry
-            return Lines(start, start + len(chunk), b"", skipped=1)
+            return Lines(start, start + len(chunk), b"", 0, skipped=1)
         count = chunk.count(b"\n")
         if count > max_entries:
-            rest = chunk.split(b"\n", max_entries)[-1]
-            chunk, count = chunk[: len(chunk) - len(rest)], max_entries
-        self._sizes[name] = 1.1 * len(chunk) / count if count else 256.0
-        return _wanted(chunk, start, level if segment.stream == "logs" else 0)
+            chunk, count = _without_last(chunk, count - max_entries), max_entries
+        self._sizes[name] = 1.02 * len(chunk) / count
+        return _wanted(chunk, count, start, level if segment.stream == "logs" else 0)
 
     def read_exactly(
         self, folder: Folder, segment: SegmentName, start: int, end: int, level: int
@@ -186,7 +190,8 @@ class Source:
             chunk = file.read(end - start)
         if len(chunk) < end - start or not chunk.endswith(b"\n"):
             return None
-        return _wanted(chunk, start, level if segment.stream == "logs" else 0)
+        level = level if segment.stream == "logs" else 0
+        return _wanted(chunk, chunk.count(b"\n"), start, level)
 
     def whole_lines(self, folder: Folder, name: str, start: int) -> int:
         """Return where the last whole line of a segment ends; at least `start`."""
@@ -259,15 +264,23 @@ def artifacts_in(run: Path, lines: bytes) -> list[RunFile]:
     return list(found.values())
 
 
-def _wanted(chunk: bytes, start: int, level: int) -> Lines:
-    """Take the wanted lines out of whole ones."""
+def _without_last(chunk: bytes, count: int) -> bytes:
+    """Return some lines without so many at their end."""
+    if count > 1_000:
+        rest = chunk.split(b"\n", chunk.count(b"\n") - count)[-1]
+        return chunk[: len(chunk) - len(rest)]
+    end = len(chunk) - 1
+    for _ in range(count):
+        end = chunk.rfind(b"\n", 0, end)
+    return chunk[: end + 1]
+
+
+def _wanted(chunk: bytes, count: int, start: int, level: int) -> Lines:
+    """Take the wanted ones out of so many whole lines."""
     end = start + len(chunk)
-    count = chunk.count(b"\n")
     plain = chunk.startswith(_BEGIN) and chunk.count(_BEGIN) == count
-    if plain and chunk.count(b"}\n") != count:
-        plain = False
     if plain and level <= 0:
-        return Lines(start, end, chunk)
+        return Lines(start, end, chunk, count)
     kept: list[bytes] = []
     starts: list[int] = []
     skipped = 0
@@ -281,7 +294,7 @@ def _wanted(chunk: bytes, start: int, level: int) -> Lines:
             starts.append(place)
         place += len(line) + 1
     body = b"\n".join(kept) + b"\n" if kept else b""
-    return Lines(start, end, body, tuple(starts), skipped)
+    return Lines(start, end, body, len(kept), tuple(starts), skipped)
 
 
 def _salvaged(line: bytes) -> bytes | None:

@@ -408,6 +408,27 @@ def test_partial_success_buries_what_was_rejected(
     assert (stats.entries, stats.dead) == (len(all_lines(run)) - 4, 4)
 
 
+def test_a_line_that_only_looks_like_an_entry_is_buried(
+    make_run: Callable[..., Path], deliver: Open, clock: FakeClock
+) -> None:
+    """Where a sink has to parse, one bad line costs itself alone."""
+    run = make_run(logs=5)
+    bad = b'{"ts":"2026-11-23T18:27:00Z","seq":77,"msg":"\xff'
+    with open(run / "logs.jsonl", "ab") as file:
+        file.write(bad + b'"}\n')
+
+    def answer(batch: Batch) -> SendResult:
+        assert batch.entries
+        return SendResult("delivered")
+
+    sink = MemorySink(answer=answer)
+    delivery = deliver(run, sink)
+    assert drive(delivery, clock) == "done"
+    assert len(sink.lines("logs")) == 5
+    [letter] = dead(delivery)
+    assert (letter.reason, letter.segment) == ("it is no JSON", "logs.jsonl")
+
+
 # --- gaps ----------------------------------------------------------------------------
 
 

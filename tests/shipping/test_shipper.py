@@ -1,6 +1,7 @@
 """Many runs, several hosts, one sink."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from mlog.errors import MlogError
+from mlog.folder import Folder
 from mlog.reader.find import iter_runs
 from mlog.shipping.check import MemorySink
 from mlog.shipping.cursor import read_cursors
@@ -17,11 +19,13 @@ from mlog.shipping.dead import retry_dead
 from mlog.shipping.http import HttpError
 from mlog.shipping.shipper import BusyError, Options, Shipper, open_delivery
 from mlog.shipping.sink import Batch, SendResult
+from mlog.shipping.sinks import open_sink
+from mlog.shipping.source import Source
 from mlog.shipping.status import read_status
 from mlog.shipping.target import parse_route
 from mlog.shipping.world import World
 from tests.helpers import REPO, FakeClock
-from tests.shipping.conftest import all_lines, entry
+from tests.shipping.conftest import Request, Server, all_lines, entry, reply
 
 ROUTE = parse_route("https://host/?name=memory", env={})
 
@@ -251,6 +255,41 @@ def test_a_run_that_vanishes_is_told_of(
     assert len(shipper.troubles) <= 1
 
 
+def test_a_file_server_that_is_away_is_waited_for(
+    make_run: Callable[..., Path], run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that cannot be read for a while is sent when it can."""
+    run = make_run()
+    sink = MemorySink()
+    ships = Ships(sink)
+    back, read = ships.clock.now + 60, Source.segments
+
+    def segments(self: Source, folder: Folder) -> Any:
+        if ships.clock.now < back:
+            raise OSError(116, "Stale file handle")
+        return read(self, folder)
+
+    monkeypatch.setattr(Source, "segments", segments)
+    ships.ship(run_dir)
+    assert sorted(sink.lines()) == sorted(all_lines(run))
+    assert ships.told == []
+
+
+def test_a_link_is_no_segment(
+    make_run: Callable[..., Path], run_dir: Path, tmp_path: Path
+) -> None:
+    """Nobody can have another user's file sent."""
+    run = make_run()
+    wrote = all_lines(run)
+    secret = tmp_path / "secret"
+    secret.write_bytes(entry(1, level="INFO", logger="x", msg="secret"))
+    (run / "logs-r1.jsonl").symlink_to(secret)
+    os.mkfifo(run / "logs-r2.jsonl")
+    sink = MemorySink()
+    assert Ships(sink).ship(run_dir).done == 1
+    assert sorted(sink.lines()) == sorted(wrote)
+
+
 def test_a_damaged_cursor_stops_its_run_only(
     make_run: Callable[..., Path], run_dir: Path
 ) -> None:
@@ -317,3 +356,38 @@ def test_nothing_is_wrong_with_no_runs(tmp_path: Path) -> None:
     assert ships.shipper.done == 0
     with pytest.raises((MlogError, OSError)):
         read_status(tmp_path / "a" / "b")
+
+
+def test_a_token_that_has_expired_is_asked_for_again(
+    make_run: Callable[..., Path], run_dir: Path, server: Server, tmp_path: Path
+) -> None:
+    """401 is no fault of the entries: they wait until the file has a new token."""
+    run = make_run()
+    token = tmp_path / "token"
+    token.write_text("old")
+
+    def answer(request: Request, connection: socket.socket) -> None:
+        good = request.headers["authorization"] == "Bearer new"
+        reply(200 if good else 401)(request, connection)
+        if good:
+            taken.extend(request.lines)
+
+    taken: list[bytes] = []
+    server.usual = answer
+    route = parse_route(f"{server.url}?name=s&token_file={token}", env={})
+    sink = open_sink(route.target)
+    ships = Ships(MemorySink())
+    ships.shipper.sink, ships.shipper.route = sink, route
+    start = ships.clock.now
+
+    def renew() -> None:
+        if ships.clock.now > start + 100:
+            token.write_text("new")
+
+    ships.on_wait = renew
+    ships.ship(run_dir)
+    sink.close()
+    assert sorted(taken) == sorted(all_lines(run))
+    assert len(server.requests) < 12
+    [status] = read_status(run)
+    assert (status.dead, status.state) == (0, "done")

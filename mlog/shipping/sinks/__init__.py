@@ -8,6 +8,7 @@ own cannot be taken.
 import importlib
 from collections.abc import Mapping
 from importlib.metadata import entry_points
+from urllib.parse import urlsplit
 
 from mlog.errors import MlogError
 from mlog.shipping.sink import Factory, Sink, Target
@@ -28,6 +29,8 @@ KINDS: Mapping[str, str] = {
 }
 """Kind to the module here whose `open_sink` makes the sink."""
 
+_BY_HTTP = ("clickhouse", "mlflow", "otlp")
+
 
 def open_sink(target: Target) -> Sink:
     """Make the sink of a target; nothing is connected yet.
@@ -35,7 +38,13 @@ def open_sink(target: Target) -> Sink:
     Raises:
         MlogError: There is no such sink, its library is missing, or the target is wrong.
     """
-    return _factory(target.kind)(target)
+    kind, host = target.kind, urlsplit(target.url).netloc
+    if kind in _BY_HTTP and host and target.url.startswith(f"{kind}:"):
+        raise MlogError(
+            f"{kind}://{host} says nothing of how to get there: write "
+            f"{kind}+https://{host} or {kind}+http://{host}"
+        )
+    return _factory(kind)(target)
 
 
 def _factory(kind: str) -> Factory:

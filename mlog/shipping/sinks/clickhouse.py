@@ -51,14 +51,18 @@ _OUTCOMES: Mapping[int, Outcome] = {
     **dict.fromkeys((6, 25, 26, 27, 33, 38, 41, 53, 69, 70, 72, 117, 131), "refused"),
     **dict.fromkeys((321, 349, 467, 469), "refused"),
     # Address, tables, settings or rights; somebody has to act.
-    **dict.fromkeys((16, 44, 46, 47, 60, 62, 81, 115, 164, 192, 193, 194), "blocked"),
-    **dict.fromkeys((291, 497, 516), "blocked"),
+    **dict.fromkeys((16, 44, 46, 47, 50, 60, 62, 81, 89, 115, 164), "blocked"),
+    **dict.fromkeys((192, 193, 194, 291, 497, 516), "blocked"),
 }
 """Code of an error to what it means; any other one is worth another try (too many
 parts, too busy, no memory, no disk, no replica, …)."""
 
+_TOO_OLD = "the server is too old; it has to be ClickHouse 22.3 or newer"
 _HINTS = {
     60: "add create=1 to its URL, or make the tables (README, ClickHouse)",
+    50: _TOO_OLD,
+    115: _TOO_OLD,
+    89: "add coding=gzip to its URL",
     81: "add create=1 to its URL, or make the database",
     16: "the tables are not those of this version of mlog (README, ClickHouse)",
 }

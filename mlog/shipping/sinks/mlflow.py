@@ -54,9 +54,9 @@ from mlog.shipping.sinks.mlflow_batches import (
     Metric,
     in_batches,
     metrics_of,
-    milliseconds,
     status_of,
     tag_text,
+    time_or_none,
 )
 from mlog.shipping.sinks.mlflow_check import mark_of, missing
 from mlog.shipping.sinks.mlflow_events import Changes, Texts, changes_of
@@ -66,6 +66,7 @@ __all__ = ["MlflowSink", "mlflow_auth", "open_sink"]
 
 _CHECKED = 50_000
 _CHECKS = {"all": 1 << 62, "off": 0}
+_STATUS = "mlog.status"
 _T = TypeVar("_T")
 _TRIES = 3  # sendings after which an error of the server counts as one of the batch
 
@@ -148,17 +149,12 @@ class MlflowSink:
             return DELIVERED
 
         def deliver(remote: RemoteRun) -> SendResult:
+            self._revive(remote)
             if batch.stream == "metrics":
                 return self._send_metrics(remote, batch, suffix or "")
             return self._send_events(remote, batch)
 
-        return self._with_remote(
-            batch.run,
-            deliver,
-            count=batch.count,
-            key=batch.key,
-            user=batch.writer.user,
-        )
+        return self._with_remote(batch.run, deliver, count=batch.count, key=batch.key)
 
     def send_file(self, run: RunFacts, file: RunFile) -> SendResult:
         """Store an artifact or a segment."""
@@ -177,14 +173,15 @@ class MlflowSink:
 
         def deliver(remote: RemoteRun) -> SendResult:
             rejected = self._count_back(run, remote) if self._checks else ()
-            tags = {"mlog.status": end.status}
+            tags = {_STATUS: end.status}
             if end.error:
                 tags["mlog.error"] = f"{end.error.get('type')}: {end.error.get('msg')}"
             self._set_tags(remote, {k: tag_text(v) for k, v in tags.items()})
             if not remote.is_job:  # the job's own service ends its run
                 remote.status = status_of(end.status)
-                facts = {"end_time": milliseconds(end.ended)} if end.ended else {}
-                self._api.update_run(remote.id, status=remote.status, **facts)
+                facts = {"status": remote.status, "end_time": time_or_none(end.ended)}
+                facts = {name: fact for name, fact in facts.items() if fact is not None}
+                self._api.update_run(remote.id, **facts)
             return SendResult("delivered", rejected=rejected)
 
         return self._with_remote(run, deliver)
@@ -202,24 +199,38 @@ class MlflowSink:
         *,
         count: int = 1,
         key: str = "",
-        user: str = "",
     ) -> SendResult:
         """Deliver something to the server's run, and say what came of it."""
         try:
-            remote = self._runs.find(run, user)
+            remote = self._runs.find(run)
             if remote.gone:
                 return _gone(remote.gone, count)
             return deliver(remote)
         except MlflowError as exc:
-            if exc.is_deleted:  # the run, or its experiment: that is waited for
-                self._runs.forget(run)
-                return _gone(self._runs.find(run, user).gone or str(exc), count)
-            if exc.is_missing:  # deleted for good: look for the run, or make it, anew
-                self._runs.forget(run)
-                return replace(exc.result, outcome="retry")
-            if exc.status == 500:
-                return self._of_server_error(exc, key)
+            error = exc
+        if error.is_deleted or error.is_missing:
+            self._runs.forget(run)
+        if error.is_deleted:  # the run, or its experiment: that is waited for
+            return self._deleted(run, count)
+        if error.is_missing:  # for good: the run is looked for, or made, anew
+            return replace(error.result, outcome="retry")
+        if error.status == 500:
+            return self._of_server_error(error, key)
+        return error.result
+
+    def _deleted(self, run: RunFacts, count: int) -> SendResult:
+        """Look what was deleted.
+
+        Raises:
+            DeletedError: The experiment.
+        """
+        try:
+            remote = self._runs.find(run)
+        except MlflowError as exc:
             return exc.result
+        if remote.gone:
+            return _gone(remote.gone, count)
+        return SendResult("retry", "the run was deleted, but is there again")
 
     def _of_server_error(self, exc: MlflowError, key: str) -> SendResult:
         """Tell what the server cannot stand from a server that stands nothing.
@@ -236,6 +247,15 @@ class MlflowSink:
         except MlogError:
             return exc.result
         return replace(exc.result, outcome="refused")
+
+    def _revive(self, remote: RemoteRun) -> None:
+        """Let a run that was taken for dead be running again: it goes on."""
+        if remote.tags.get(_STATUS) != "NotResponding":
+            return
+        if not remote.is_job:
+            self._api.update_run(remote.id, status="RUNNING")
+            remote.status = "RUNNING"
+        self._set_tags(remote, {_STATUS: "Running"})
 
     # --- metrics ---
 

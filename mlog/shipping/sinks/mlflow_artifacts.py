@@ -77,7 +77,7 @@ def register_model(
     """
     version = whole_from(data.get("version"))
     model = get(run.folder.parent.parent, text_from(data.get("name")), version)
-    name = model_name(model.name)
+    name = _model_name(model.name)
     own = {"key": _VERSION, "value": str(model.version)}
     for there in api.model_versions(remote.id):
         if there.get("name") == name and own in there.get("tags", []):
@@ -98,7 +98,7 @@ def register_model(
     )
 
 
-def model_name(name: str) -> str:
+def _model_name(name: str) -> str:
     """Return a name that MLflow takes for a registered model."""
     plain = _NOT_IN_MODELS.sub(lambda match: f"_x{ord(match[0]):02X}_", name)
     return plain if plain.strip(". ") else f"_{plain}"

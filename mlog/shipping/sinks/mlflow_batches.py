@@ -11,13 +11,12 @@ Source: MLflow's REST API, and how a server of version 3.17 was seen to behave.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from functools import lru_cache
 from typing import Any, TypeAlias
 
 import orjson
 
 from mlog.shipping.sinks.mlflow_names import is_long, key_of, long_tag
+from mlog.shipping.sinks.times import microseconds
 
 __all__ = [
     "MAX_METRICS",
@@ -32,6 +31,7 @@ __all__ = [
     "status_of",
     "tag_text",
     "tags_of",
+    "time_or_none",
 ]
 
 Metric: TypeAlias = dict[str, Any]
@@ -168,21 +168,15 @@ def milliseconds(ts: str) -> int:
     Raises:
         ValueError: It is no such time, or one before 1970.
     """
-    time = _second(ts[:19]) * 1_000
-    fraction = ts[20:23]
-    if ts[19:20] == "." and len(fraction) == 3 and fraction.isdecimal():
-        time += int(fraction)
-    if time < 0:
-        raise ValueError(f"its time is before 1970: {ts}")
-    return time
+    return microseconds(ts) // 1_000
 
 
-@lru_cache(maxsize=1024)
-def _second(text: str) -> int:
+def time_or_none(ts: str) -> int | None:
+    """Return `milliseconds` of a time; None where it is none."""
     try:
-        return int(datetime.fromisoformat(text + "+00:00").timestamp())
-    except ValueError as exc:
-        raise ValueError(f"its time is none: {text!r}") from exc
+        return milliseconds(ts)
+    except ValueError:
+        return None
 
 
 def _step(step: object) -> int:

@@ -59,7 +59,7 @@ def mark_of(point: Metric) -> int:
 def missing(api: MlflowApi, run_id: str, sent: Acknowledged) -> dict[str, set[int]]:
     """Ask the server for the points of a run; return the marks of those it has not.
 
-    A point of `Acknowledged.newest` that is not there gives an empty set.
+    Where a point of `Acknowledged.newest` is not there, the set is empty: any may be lost.
     """
     lost: dict[str, set[int]] = {}
     for key, marks in sent.marks.items():
@@ -70,7 +70,7 @@ def missing(api: MlflowApi, run_id: str, sent: Acknowledged) -> dict[str, set[in
         latest = _latest(api.run(run_id).get("data", {}).get("metrics", []))
         for key, place in sent.newest.items():
             if latest.get(key, _NOWHERE) < place:
-                lost.setdefault(key, set())
+                lost[key] = set()  # all of it, then
     return lost
 
 

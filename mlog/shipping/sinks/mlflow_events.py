@@ -48,6 +48,10 @@ def changes_of(entries: Sequence[Mapping[str, Any]]) -> Changes:
     for index, entry in enumerate(entries):
         data = mapping_from(entry.get("data"))
         match entry.get("event"):
+            case "writer.start" if not data.get("rank"):
+                for tag, key in (("mlflow.user", "user"), ("mlog.host", "host")):
+                    if text := text_from(data.get(key)):
+                        changes.tags[tag] = tag_text(text), index
             case "run.start":
                 changes.status = "RUNNING"
             case "run.status" if text_from(data.get("status")) not in _FINAL:
@@ -77,16 +81,14 @@ def changes_of(entries: Sequence[Mapping[str, Any]]) -> Changes:
     return changes
 
 
-def start_tags(start: Mapping[str, Any], user: str) -> dict[str, str]:
+def start_tags(start: Mapping[str, Any]) -> dict[str, str]:
     """Return the tags by which MLflow's pages show where a run comes from.
 
     Args:
         start: What `run.start` says.
-        user: Who runs it; "" where nobody knows.
     """
     argv, git = start.get("argv"), mapping_from(start.get("git"))
     found = {
-        "mlflow.user": user,
         "mlflow.source.name": argv[0] if isinstance(argv, list) and argv else "",
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": git.get("commit"),

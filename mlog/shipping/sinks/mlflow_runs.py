@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from mlog.errors import MlogError, RunNotFoundError
+from mlog.layout import is_slug
 from mlog.reader.state import read_state
 from mlog.shipping.sink import RunFacts
 from mlog.shipping.sinks.mlflow_api import MlflowApi, MlflowError
-from mlog.shipping.sinks.mlflow_batches import milliseconds, tag_text
+from mlog.shipping.sinks.mlflow_batches import tag_text, time_or_none
 from mlog.shipping.sinks.mlflow_check import Acknowledged
 from mlog.shipping.sinks.mlflow_events import start_tags
 
@@ -91,19 +92,15 @@ class RemoteRuns:
         self._known: dict[str, RemoteRun] = {}
         self._experiments: dict[str, str] = {}
 
-    def find(self, run: RunFacts, user: str = "") -> RemoteRun:
+    def find(self, run: RunFacts) -> RemoteRun:
         """Return the server's run for one of ours; make it where there is none.
-
-        Args:
-            run: Ours.
-            user: Who runs it, for the tag of a new one.
 
         Raises:
             MlflowError, HttpError: The server does not let us, or does not answer.
         """
         known = self._known.get(run.key)
         if known is None:
-            known = self._found(run, user)
+            known = self._found(run)
             while len(self._known) >= _MAX_KEPT:
                 del self._known[next(iter(self._known))]
             self._known[run.key] = known
@@ -116,20 +113,26 @@ class RemoteRuns:
 
     # --- finding ---
 
-    def _found(self, run: RunFacts, user: str) -> RemoteRun:
+    def _found(self, run: RunFacts) -> RemoteRun:
         if self._job is not None and run.parent is None:
             return self._of_job(run, self._job)
         name = (self._experiment or run.experiment)[:_MAX_EXPERIMENT]
         experiment = self._experiment_id(name)
         found = self._search(experiment, run.run_id)
-        if found is not None:
-            return self._remote(found)
-        made = self._api.create_run(experiment, **self._facts(run, experiment, user))
+        if found is None:
+            found = self._made(run, experiment)
+        remote = self._remote(found)
+        if not remote.gone:
+            self._adopt_children(experiment, run.run_id, remote.id)
+        return remote
+
+    def _made(self, run: RunFacts, experiment: str) -> dict[str, Any]:
+        """Make a run, and return the one that stays."""
+        made = self._api.create_run(experiment, **self._facts(run, experiment))
         found = self._search(experiment, run.run_id) or made
         if found["info"]["run_id"] != made["info"]["run_id"]:
             self._api.delete_run(made["info"]["run_id"])  # another shipper was first
-        self._adopt_children(experiment, run.run_id, found["info"]["run_id"])
-        return self._remote(found)
+        return found
 
     def _of_job(self, run: RunFacts, job: str) -> RemoteRun:
         """Return the run of the job that this process is, and mark it as ours."""
@@ -185,21 +188,21 @@ class RemoteRuns:
 
     # --- making ---
 
-    def _facts(self, run: RunFacts, experiment: str, user: str) -> dict[str, Any]:
+    def _facts(self, run: RunFacts, experiment: str) -> dict[str, Any]:
         tags = {
             RUN_ID: run.run_id,
             _CREATED: run.created,
             _CLAIMED: f"{self._clock():020d}",
-            **start_tags(run.start, user),
+            **start_tags(run.start),
         }
-        if run.parent is not None:
-            parent = Path(run.parent)
+        parent = _parent_folder(run)
+        if parent is not None:
             tags[PARENT_ID] = parent.name
             if there := self._parent(parent, experiment):
                 tags[_PARENT] = there
         return {
             "run_name": run.name,
-            "start_time": milliseconds(run.created) if run.created else 0,
+            "start_time": time_or_none(run.created) or 0,
             "tags": [{"key": k, "value": tag_text(v)} for k, v in tags.items() if v],
         }
 
@@ -232,6 +235,18 @@ class RemoteRuns:
                 except MlflowError as exc:
                     if not exc.is_refused:
                         raise
+
+
+def _parent_folder(run: RunFacts) -> Path | None:
+    """Return the folder of a run's parent; None for one that lies below another root.
+
+    Runs may be those of somebody else, who must not make us read elsewhere.
+    """
+    if run.parent is None:
+        return None
+    parent, root = Path(run.parent), run.folder.parent.parent
+    is_run = parent.parent.parent == root and all(map(is_slug, parent.parts[-2:]))
+    return parent if is_run else None
 
 
 _DELETED = "the run was deleted on the server; restore it there to go on"

@@ -14,12 +14,12 @@ code, exceptions, host, process, service and VCS.
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from functools import lru_cache
 from importlib.metadata import version
 from typing import Any, TypeAlias
 
 from mlog.shipping.sink import RunFacts, WriterFacts
+from mlog.shipping.sinks.times import microseconds
 
 __all__ = [
     "Json",
@@ -311,12 +311,4 @@ def nanoseconds(ts: str) -> str:
     Raises:
         ValueError: It is no such time, or one before 1970.
     """
-    second, fraction = _second(ts[:19]), ts[20:-1]
-    if second < 0 or (fraction and not fraction.isdecimal()):
-        raise ValueError(f"its time is none, or before 1970: {ts!r}")
-    return f"{second}{fraction[:9]:0<9}"
-
-
-@lru_cache(maxsize=1024)
-def _second(text: str) -> int:
-    return int(datetime.fromisoformat(text + "+00:00").timestamp())
+    return f"{microseconds(ts)}000"

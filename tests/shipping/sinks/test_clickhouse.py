@@ -174,6 +174,10 @@ def batch(rich_run: Path) -> Batch:
         (500, b"Code: 252. DB::Exception: Too many parts", "retry"),
         (500, b"Code: 241. DB::Exception: Memory limit exceeded", "retry"),
         (503, b"", "retry"),
+        # As a server of version 18.16 was seen to answer:
+        (500, b"Code: 89, e.displayText() = DB::Exception: Unknown", "blocked"),
+        (404, b"Code: 115, e.displayText() = DB::Exception: Unknown", "blocked"),
+        (401, b"Code: 193, e.displayText() = DB::Exception: Wrong", "blocked"),
         (404, b"Code: 60. DB::Exception: Table does not exist", "blocked"),
         (403, b"Code: 516. DB::Exception: Authentication failed", "blocked"),
         (500, b"Code: 497. DB::Exception: Not enough privileges", "blocked"),

@@ -5,6 +5,8 @@ import math
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from getpass import getuser
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +16,19 @@ import pytest
 import mlog
 from mlog.reader.state import read_state
 from mlog.shipping.http import HttpClient, HttpError, Reply
-from mlog.shipping.sink import SendResult, Sink, Target
+from mlog.shipping.shipper import Options, open_delivery
+from mlog.shipping.sink import DELIVERED, Batch, RunEnd, SendResult, Sink, Target
 from mlog.shipping.sinks import open_sink
 from mlog.shipping.sinks.mlflow import MlflowSink
 from mlog.shipping.sinks.mlflow_api import MlflowApi, MlflowError
 from mlog.shipping.sinks.mlflow_artifacts import artifact_name
 from mlog.shipping.sinks.mlflow_names import key_of, long_tag, name_of
-from mlog.shipping.sinks.mlflow_runs import RemoteRuns
+from mlog.shipping.sinks.mlflow_runs import RemoteRuns, _parent_folder
 from mlog.shipping.target import parse_route
+from mlog.shipping.world import World
 from tests.helpers import REPO, entries, run_python
 from tests.shipping.servers import MLFLOW, QUIET, mlflow_server
-from tests.shipping.sinks.helpers import batches_of, facts_of, ship
+from tests.shipping.sinks.helpers import batches_of, end_of, facts_of, ship
 
 OpenSink = Callable[..., Sink]
 
@@ -175,6 +179,7 @@ def test_params_tags_name_and_status_arrive(server: Server, shipped: Path) -> No
     assert tags["mlog.property.owner"] == "ada"
     assert tags["mlflow.note.content"] == "Some words."
     assert tags["mlog.status"] == "Completed"
+    assert tags["mlflow.user"] == getuser()
     info, state = run["info"], read_state(shipped)
     assert (info["run_name"], info["status"]) == ("renamed", "FINISHED")
     assert info["start_time"] == _time(state.created[:-1] + "+00:00") // 1_000
@@ -364,6 +369,26 @@ def test_points_that_the_server_has_lost_are_sent_again(
     assert server.history(small_run, "loss") == points_in(small_run)["loss"]
 
 
+def test_beyond_the_limit_the_newest_point_stands_for_its_metric(
+    server: Server,
+    small_run: Path,
+    meddled: Callable[..., MlflowSink],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where it is missing, all points of the metric are sent again."""
+    monkeypatch.setattr("mlog.shipping.sinks.mlflow._CHECKED", 1)
+    swallowed: list[bytes] = []
+
+    def swallow(path: str, content: bytes) -> Reply | None:
+        if path.endswith("log-batch") and b'"metrics"' in content and not swallowed:
+            swallowed.append(content)
+            return Reply(200, {}, b"{}")
+        return None
+
+    assert [r for r in ship(small_run, meddled(swallow)) if r.rejected] == []
+    assert server.history(small_run, "loss") == points_in(small_run)["loss"]
+
+
 def test_points_that_the_server_loses_again_are_told(
     small_run: Path, meddled: Callable[..., MlflowSink]
 ) -> None:
@@ -419,6 +444,117 @@ def test_two_shippers_at_once_agree_on_one_run(
     api.close()
 
 
+def test_a_shipper_that_dies_again_and_again_delivers_each_point_once(
+    server: Server, small_run: Path, mlflow_url: str
+) -> None:
+    """After each answer of the server, before the cursor has moved."""
+
+    class Death(BaseException):
+        pass
+
+    def dying_at(answer: int) -> World:
+        left = [answer]
+
+        def reach(point: str) -> None:
+            left[0] -= point == "sent"
+            if not left[0]:
+                raise Death
+
+        return World(reach=reach)
+
+    route = parse_route(f"mlflow+{mlflow_url}", env={})
+    for world in (*map(dying_at, (1, 1, 2, 2)), World()):
+        sink = open_sink(route.target)
+        delivery = open_delivery(small_run, sink, route, Options("here"), world)
+        try:
+            while delivery.step() != "done":
+                pass
+        except Death:
+            delivery.place.release()
+        finally:
+            sink.close()
+    delivery.close()
+    assert server.run(small_run)["info"]["status"] == "FINISHED"
+    assert server.history(small_run, "loss") == points_in(small_run)["loss"]
+    assert server.artifact(small_run, "mlog/metrics.jsonl")
+
+
+def with_event(batch: Batch, event: str, **data: Any) -> Batch:
+    """Return a batch of one event in the place of another."""
+    line = {
+        "ts": "2026-01-01T00:00:00.000000Z",
+        "seq": 99,
+        "event": event,
+        "data": data,
+    }
+    body = json.dumps(line).encode() + b"\n"
+    return Batch(batch.run, batch.writer, batch.segment, 0, len(body), body)
+
+
+def test_a_tag_that_was_removed_goes_there_too(
+    server: Server, small_run: Path, open_url: OpenSink
+) -> None:
+    """Also by a sink that has not set it, and where somebody removed it there."""
+    sink = open_url(f"mlflow+{server.url}")
+    first = next(batches_of(small_run, sink))
+    sink.send(with_event(first, "run.tags", a="1", b="2", c="3"))
+    run_id = server.run(small_run)["info"]["run_id"]
+    server.post("runs/delete-tag", {"run_id": run_id, "key": "c"})
+    anew = open_url(f"mlflow+{server.url}")
+    for each, keys in ((anew, ["a"]), (sink, ["b", "c"])):
+        gone = with_event(first, "run.tags_removed", keys=keys)
+        assert each.send(gone) == DELIVERED
+    assert not texts(server.run(small_run)["data"]["tags"]).keys() & {"a", "b", "c"}
+
+
+def test_a_model_that_is_gone_is_told_for_its_event(
+    server: Server, small_run: Path, open_url: OpenSink
+) -> None:
+    sink = open_url(f"mlflow+{server.url}")
+    first = next(batches_of(small_run, sink))
+    (rejected,) = sink.send(
+        with_event(first, "run.model", name="m", version=1)
+    ).rejected
+    assert rejected.index == 0
+    assert "no model 'm'" in rejected.reason
+
+
+def test_a_child_in_another_experiment_is_below_its_parent(
+    server: Server, run_dir: Path, open_url: OpenSink
+) -> None:
+    """A parent of another root is not looked at: somebody else may have named it."""
+    with mlog.start_run("above") as parent, mlog.start_run("below") as child:
+        child.log("loss", 1)
+    assert parent.path is not None
+    assert child.path is not None
+    sink = open_url(f"mlflow+{server.url}")
+    ship(parent.path, sink)
+    ship(child.path, sink)
+    tags = texts(server.run(child.path)["data"]["tags"])
+    assert tags["mlflow.parentRunId"] == server.run(parent.path)["info"]["run_id"]
+    foreign = replace(facts_of(child.path), parent="/elsewhere/above/run-1")
+    assert _parent_folder(foreign) is None
+
+
+def test_a_run_that_was_taken_for_dead_may_go_on(
+    server: Server, small_run: Path, open_url: OpenSink
+) -> None:
+    """Its host slept, say: it is FAILED until more of it comes."""
+    sink = open_url(f"mlflow+{server.url}")
+    *_, metrics = batches_of(small_run, sink)
+    sink.send(metrics)
+    end = RunEnd("NotResponding", "2026-11-27T00:00:00.000000Z")
+    sink.finish(facts_of(small_run), end)
+    assert server.run(small_run)["info"]["status"] == "FAILED"
+    for each in (open_url(f"mlflow+{server.url}"), sink):
+        each.send(metrics)
+        run = server.run(small_run)
+        assert run["info"]["status"] == "RUNNING"
+        assert texts(run["data"]["tags"])["mlog.status"] == "Running"
+    sink.finish(facts_of(small_run), end_of(read_state(small_run)))
+    assert server.run(small_run)["info"]["status"] == "FINISHED"
+
+
 def test_a_param_that_would_change_takes_nothing_with_it(
     server: Server, small_run: Path, open_url: OpenSink
 ) -> None:
@@ -426,14 +562,7 @@ def test_a_param_that_would_change_takes_nothing_with_it(
     sink = open_url(f"mlflow+{server.url}")
     first, *rest = batches_of(small_run, sink)
     sink.send(first)
-    line = {
-        "ts": "2026-01-01T00:00:00.000000Z",
-        "seq": 99,
-        "event": "run.params",
-        "data": {"b": "new", "a": 2, "c": [1]},
-    }
-    body = json.dumps(line).encode() + b"\n"
-    again = first.__class__(first.run, first.writer, first.segment, 0, len(body), body)
+    again = with_event(first, "run.params", b="new", a=2, c=[1])
     (rejected,) = sink.send(again).rejected
     assert rejected.index == 0
     assert "Changing param values is not allowed" in rejected.reason
@@ -640,3 +769,11 @@ def test_a_parameter_that_is_none_is_told(
 ) -> None:
     with pytest.raises(mlog.MlogError, match=text):
         open_url(f"mlflow+http://localhost?{query}")
+
+
+@pytest.mark.parametrize("kind", ["mlflow", "otlp", "clickhouse"])
+def test_an_address_without_http_is_told_how_to_write_it(
+    open_url: OpenSink, kind: str
+) -> None:
+    with pytest.raises(mlog.MlogError, match=rf"write {kind}\+https://host:1 or"):
+        open_url(f"{kind}://host:1/path")

@@ -51,12 +51,20 @@ def test_events_of_another_shape_change_nothing() -> None:
 
 def test_where_a_run_comes_from_is_told_by_mlflows_own_tags() -> None:
     start = {"argv": ["train.py", "--x"], "git": {"commit": "c", "branch": "b"}}
-    tags = start_tags(start, "ada")
+    tags = start_tags(start)
     assert tags == {
-        "mlflow.user": "ada",
         "mlflow.source.name": "train.py",
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": "c",
         "mlflow.source.git.branch": "b",
     }
-    assert start_tags({"argv": 3, "git": []}, "") == {"mlflow.source.type": "LOCAL"}
+    assert start_tags({"argv": 3, "git": []}) == {"mlflow.source.type": "LOCAL"}
+
+
+def test_user_and_host_are_those_of_the_main_process() -> None:
+    writers = [
+        event("writer.start", user="ada", host="a", rank=0),
+        event("writer.start", user="ada", host="b", rank=1),
+    ]
+    tags = {"mlflow.user": ("ada", 0), "mlog.host": ("a", 0)}
+    assert changes_of(writers).tags == tags

@@ -1,0 +1,192 @@
+"""`mlog ship`."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+import pytest
+
+import mlog as package
+from mlog.reader.find import iter_runs
+from tests.cli.conftest import Child, Mlog
+from tests.helpers import entries
+
+
+@pytest.fixture
+def run(run_dir: Path) -> Path:
+    """Record a run with four metrics and two lines."""
+    with package.start_run("mnist", level="DEBUG") as made:
+        logger = package.getLogger("train")
+        for step in range(4):
+            logger.info(metric={"loss": step / 2}, step=step)
+        logger.info("good")
+        logger.debug("detail")
+    assert made.path is not None
+    return made.path
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> str:
+    return (tmp_path / "lake").as_uri()
+
+
+def test_the_newest_run_is_sent(
+    mlog: Mlog, run: Path, lake: str, tmp_path: Path
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    result = mlog("ship", "--to", lake + "?name=lake")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == "0 entries, 3 files sent to lake\n"
+    copy = tmp_path / "lake" / "mnist" / run.name
+    assert entries(copy) == entries(run)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_several_runs_and_sinks(
+    mlog: Mlog, run: Path, lake: str, run_dir: Path
+) -> None:
+    """All of a root, to two places at once; a line of JSON for each."""
+    with package.start_run("other") as second:
+        second.log("a", 1)
+    to = ("--to", lake + "?name=a", "--to", lake + "2?name=b")
+    result = mlog("ship", "--root", str(run_dir), *to, "--json")
+    assert result.exit_code == 0
+    found = [orjson.loads(line) for line in result.stdout.splitlines()]
+    assert {each["sink"]: each["done"] for each in found} == {"a": 2, "b": 2}
+    status = mlog("ship", "--all", "--status", "--json")
+    states = [orjson.loads(line) for line in status.stdout.splitlines()]
+    assert len(states) == 4
+    assert {each["state"] for each in states} == {"done"}
+    assert {each["run"] for each in states} == {str(p) for p in iter_runs(run_dir)}
+
+
+def test_status_is_a_table(
+    mlog: Mlog, run: Path, lake: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = mlog("ship", "--status")
+    assert result.exit_code == 0
+    assert "none of these runs was sent anywhere" in result.stderr
+    mlog("ship", "--to", lake + "?name=lake")
+    monkeypatch.setenv("COLUMNS", "200")
+    head, row = mlog("ship", run.name, "--status").stdout.splitlines()
+    assert head.split() == (
+        "RUN SINK STATE BEHIND BYTES AGE SENT ACKED RATE RETRIES DEAD ERROR".split()
+    )
+    assert row.startswith(f"mnist/{run.name}  lake  done ")
+    monkeypatch.setenv("COLUMNS", "70")
+    assert all(len(x) <= 70 for x in mlog("ship", "--status").stdout.splitlines())
+
+
+def test_the_environment_names_the_sink(
+    mlog: Mlog, run: Path, lake: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLOG_REMOTE", f"{lake}?name=a {lake}2?name=b")
+    assert mlog("ship").stdout.count("3 files sent to") == 2
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "says"),
+    [
+        ((), 2, "name a sink with --to URL, or MLOG_REMOTE"),
+        (("latest", "--all", "--to", "file:///x"), 2, "name runs, or all"),
+        (("--root", "a", "--dir", "b", "--to", "file:///x"), 2, "say the same"),
+        (("--to", "http://a/?x=1", "--to", "http://a/?x=1"), 2, "the same one"),
+        (("--to", "nonsense"), 1, "begins with its scheme"),
+        (("--to", "gopher://x"), 1, "no sink for 'gopher'"),
+        (("--to", "file:///x?level=INFO"), 1, "level cannot be chosen"),
+        (("--to", "http://x", "--level", "LOUD"), 1, "level must be"),
+        (("nothing", "--to", "http://x"), 1, "no run 'nothing'"),
+    ],
+)
+def test_what_is_wrong_is_one_line(
+    mlog: Mlog, run: Path, args: tuple[str, ...], code: int, says: str
+) -> None:
+    result = mlog("ship", *args)
+    assert result.exit_code == code
+    assert says in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_where_runs_were_sent_before_is_offered(
+    mlog: Mlog, run: Path, lake: str
+) -> None:
+    mlog("ship", "--to", lake)
+    assert f"these runs were sent to {lake}" in mlog("ship").stderr
+
+
+def test_no_runs(mlog: Mlog, run_dir: Path, lake: str) -> None:
+    result = mlog("ship", "--all", "--to", lake)
+    assert result.exit_code == 1
+    assert "no runs yet in" in result.stderr
+
+
+def test_a_run_that_somebody_sends_is_told_of(mlog: Mlog, run: Path, lake: str) -> None:
+    """The exit code is 1: not all that was asked for is sent."""
+    from mlog.shipping.check import MemorySink
+    from mlog.shipping.shipper import Options, host_name, open_delivery
+    from mlog.shipping.target import parse_route
+    from mlog.shipping.world import World
+
+    route = parse_route(lake + "?name=lake", env={})
+    other = open_delivery(run, MemorySink(), route, Options(host=host_name()), World())
+    try:
+        result = mlog("ship", "--to", lake + "?name=lake")
+    finally:
+        other.close()
+    assert result.exit_code == 1
+    assert "by another process here" in result.stderr
+
+
+def test_dead_letters_are_sent_again(mlog: Mlog, run: Path, lake: str) -> None:
+    """An artifact that was gone, and is there again."""
+    with package.start_run("mnist", resume=run.name) as again:
+        again._event("run.artifact", {"path": "late.txt", "size": 4})
+    to = ("--to", lake + "?name=lake")
+    result = mlog("ship", *to)
+    assert "; 1 refused, see --status" in result.stdout
+    result = mlog("ship", "--retry-dead", *to)
+    assert (result.exit_code, result.stdout) == (
+        1,
+        f"{run.name}: 0 sent, 1 refused again\n",
+    )
+    (run / "artifacts").mkdir()
+    (run / "artifacts" / "late.txt").write_text("late")
+    result = mlog("ship", "--retry-dead", *to)
+    assert (result.exit_code, result.stdout) == (
+        0,
+        f"{run.name}: 1 sent, 0 refused again\n",
+    )
+    assert not (run / ".ship" / "lake.dead.jsonl").exists()
+
+
+def test_rm_knows_what_was_sent(mlog: Mlog, run: Path, lake: str) -> None:
+    """A run goes only when its cursor has it all."""
+    mlog("ship", "--to", lake + "?name=lake")
+    with package.start_run("mnist", resume=run.name) as again:
+        again.log("more", 1)
+    result = mlog("rm", run.name, "--yes")
+    assert result.exit_code == 1
+    assert "not all of it was sent: .ship/lake." in result.stderr
+    mlog("ship", "--to", lake + "?name=lake")
+    assert mlog("rm", run.name, "--yes").exit_code == 0
+    assert not run.exists()
+
+
+@pytest.mark.slow
+def test_a_service_ends_by_sigterm(
+    start: Child, run: Path, lake: str, make_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    """It waits for new runs, and stops cleanly."""
+    args = ("--all", "--follow", "--to", lake, "--state", str(tmp_path / "state"))
+    child = start("-m", "mlog", "ship", *args)
+    copy = tmp_path / "lake" / "mnist" / run.name / "run.json"
+    while not copy.exists():
+        assert child.poll() is None
+        os.sched_yield()
+    child.terminate()
+    _, errors = child.communicate(timeout=60)
+    assert child.returncode == 1
+    assert errors == b""
+    assert not (run / ".ship").exists()
