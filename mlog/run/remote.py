@@ -24,7 +24,6 @@ import weakref
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
-from urllib.parse import urlsplit
 
 from mlog.errors import MlogError, say, warn_once
 from mlog.escaping import inline
@@ -264,6 +263,8 @@ def finish_remotes(remotes: "Iterable[Remote]", *, wait: bool) -> None:
 
 def shown_url(url: str) -> str:
     """Return a URL without credentials and parameters, safe to show."""
+    from urllib.parse import urlsplit  # only here: runs without a remote need it not
+
     try:
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2]
