@@ -383,7 +383,7 @@ def _why_behind(place: Path, name: str, sizes: dict[str, int]) -> str:
 
     It says so only if it names every segment with its whole size: as
     `{"logs.jsonl": 120, …}` or `{"logs.jsonl": {"offset": 120}, …}`, on top or in
-    `segments`.
+    `segments`. A half line behind the offset, that nobody will complete, is `torn`.
     """
     try:
         with read_from(place / name) as file:
@@ -403,10 +403,16 @@ def _why_behind(place: Path, name: str, sizes: dict[str, int]) -> str:
 def _offsets(found: dict[str, Any]) -> dict[str, Any]:
     """Return the offset of each segment that a cursor names."""
     return {
-        name: value.get("offset") if isinstance(value, dict) else value
+        name: _offset(value) if isinstance(value, dict) else value
         for name, value in found.items()
         if parse_segment(name) is not None
     }
+
+
+def _offset(position: dict[str, Any]) -> Any:
+    offset, torn = position.get("offset"), position.get("torn", 0)
+    whole = isinstance(offset, int) and isinstance(torn, int)
+    return offset + torn if whole else offset
 
 
 # --- doing it ------------------------------------------------------------------------

@@ -67,12 +67,15 @@ class Position:
         seq: Number of the last entry delivered; -1 before the first.
         whole: Whether that is all of it, and nothing more is added: a later one exists.
         gone: Whether it was removed before it was delivered, and the sink was told.
+        torn: Bytes of a half line behind `offset` when the run had ended: of a writer
+            that was killed, most likely. If it is completed after all, it is sent.
     """
 
     offset: int = 0
     seq: int = -1
     whole: bool = False
     gone: bool = False
+    torn: int = 0
 
 
 @dataclass(slots=True)
@@ -209,7 +212,13 @@ def _position(name: str, found: Any) -> Position:
     offset, seq = found.get("offset"), found.get("seq", -1)
     if type(offset) is not int or offset < 0 or type(seq) is not int:
         raise ValueError(f"the position in {name} is no number of bytes")
-    return Position(offset, seq, found.get("whole") is True, found.get("gone") is True)
+    return Position(
+        offset,
+        seq,
+        found.get("whole") is True,
+        found.get("gone") is True,
+        _count(found.get("torn")),
+    )
 
 
 def _plan(found: Any, segments: dict[str, Position]) -> tuple[str, int, int] | None:

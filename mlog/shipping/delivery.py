@@ -430,11 +430,9 @@ class RunDelivery:
             except OSError as exc:
                 return self._failed(SendResult("retry", f"dead letters: {exc}"))
             self.cursor.finished = mark
-            for name, (
-                _,
-                size,
-            ) in found.items():  # what a killed writer left unfinished
-                self.cursor.at(name).offset = max(self.cursor.at(name).offset, size)
+            for name, (_, size) in found.items():
+                position = self.cursor.at(name)
+                position.torn = max(size - position.offset, 0)
             self._after_settled()
             return "sent"
         return self._failed(result)

@@ -42,7 +42,7 @@ class SinkStatus:
         dead: Dead letters that are kept.
         error: The last failure; "" when the last request went well.
         failures: How often in a row.
-        segments: Offset by name of the segment.
+        segments: Bytes delivered, by name of the segment.
     """
 
     run: Path
@@ -110,7 +110,7 @@ def _status(
     state: Path | None,
     now: float,
 ) -> SinkStatus:
-    offsets = {name: position.offset for name, position in cursor.segments.items()}
+    offsets = {name: p.offset + p.torn for name, p in cursor.segments.items()}
     behind = {
         name: (offsets.get(name, 0), size)
         for name, size in sizes.items()

@@ -37,7 +37,7 @@ def place(run: Path) -> Place:
 
 counts = st.integers(0, 2**53)
 positions = st.builds(
-    Position, counts, st.integers(-1, 2**53), st.booleans(), st.booleans()
+    Position, counts, st.integers(-1, 2**53), st.booleans(), st.booleans(), counts
 )
 cursors = st.builds(
     Cursor,

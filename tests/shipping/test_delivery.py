@@ -509,8 +509,15 @@ def test_a_killed_run_is_finished_too(
     delivery = deliver(run, sink)
     assert drive(delivery, clock) == "done"
     assert sink.ends["exp/r1"].status == "NotResponding"
-    offset = delivery.cursor.segments["logs.jsonl"].offset
-    assert offset == (run / "logs.jsonl").stat().st_size
+    position = delivery.cursor.segments["logs.jsonl"]
+    assert position.torn == 16
+    assert position.offset + 16 == (run / "logs.jsonl").stat().st_size
+    delivery.close()
+    with open(run / "logs.jsonl", "ab") as file:  # it was only asleep
+        file.write(b'3T18:27:00Z","seq":50}\n')
+    again = MemorySink()
+    assert drive(deliver(run, again), clock) == "done"
+    assert [orjson.loads(line)["seq"] for line in again.lines()] == [50]
 
 
 def test_plans_are_on_the_disk_before_what_they_plan(
