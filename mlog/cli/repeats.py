@@ -106,11 +106,17 @@ class Repeats:
     def __call__(self, each: Iterable[Found]) -> Iterator[Group]:
         """Yield what is to be shown now, of what has come now and before."""
         for group in grouped(each):
-            yield from self.of(group)
+            yield from self._of(group)
         if self._held is not None and self._clock() - self._shown_at >= _HELD:
             yield from self.rest()
 
-    def of(self, group: Group) -> Iterator[Group]:
+    def begin(self, groups: Iterable[Group]) -> Iterator[Group]:
+        """Yield groups that are there at the beginning as they are."""
+        for group in groups:
+            self._shown, self._shown_at = group, self._clock()
+            yield group
+
+    def _of(self, group: Group) -> Iterator[Group]:
         """Yield what is to be shown when a group comes."""
         shown = self._shown
         if shown is not None and group.key:

@@ -100,7 +100,7 @@ def command(
         return
     follower = RunsFollower(folders, wanted, may_fit)
     try:
-        output(chain.from_iterable(map(shown.of, _last(follower, count, shown))))
+        output(shown.begin(_last(follower, count, shown)))
         if follows:
             follow(follower, lambda found: output(shown(found)))
             output(shown.rest())
@@ -108,6 +108,7 @@ def command(
         gone = [run.folder for run in follower.runs if not run.folder.exists()]
         raise MlogError(f"{gone[0] if gone else exc} was removed") from exc
     except KeyboardInterrupt:
+        output(shown.rest())
         _report(follower)
         raise
     _report(follower)
@@ -187,8 +188,8 @@ class _Each:
     def __call__(self, each: Iterable[Found]) -> Iterator[Group]:
         return (Group(found) for found in each)
 
-    def of(self, group: Group) -> Iterator[Group]:
-        yield group
+    def begin(self, groups: Iterable[Group]) -> Iterator[Group]:
+        return iter(groups)
 
     def rest(self) -> Iterator[Group]:
         return iter(())

@@ -162,6 +162,17 @@ class TestRepeats:
         assert shown(repeats.rest()) == [("a", 1, 1)]
         assert shown(repeats.rest()) == []
 
+    def test_what_is_there_at_the_beginning_is_shown(
+        self, fake_clock: FakeClock
+    ) -> None:
+        """A repeat of the last of it waits like any other."""
+        repeats = Repeats(fake_clock)
+        groups = [Group(found("a"), b"k"), Group(found("a", "r1"), b"k")]
+        assert list(repeats.begin(groups)) == groups
+        assert shown(repeats.begin([Group(found("a"), key_of(found("a")))]))
+        assert shown(repeats([found("a", at=1)])) == []
+        assert shown(repeats.rest()) == [("a", 1, 1)]
+
     def test_something_else_brings_them_out(self, fake_clock: FakeClock) -> None:
         repeats = Repeats(fake_clock)
         assert shown(repeats([found("a"), found("a")])) == [("a", 2, 1)]

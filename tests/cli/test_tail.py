@@ -383,6 +383,16 @@ class TestRepeats:
             shown == "18:27:00.000 INFO    train: a  ×2 until 2026-11-23 18:29:31.000"
         )
 
+    def test_what_ranks_say_at_different_times_is_not_lost(
+        self, mlog: Mlog, run: Path
+    ) -> None:
+        add(run, "logs.jsonl", log(1, "a"))
+        add(run, "logs-r1.jsonl", log(2, "a", ts="2026-11-23T18:27:09.000000Z"))
+        assert [text[13:] for text in tail(mlog)] == [
+            "INFO    train: a",
+            "INFO    [r1] train: a",
+        ]
+
     def test_that_of_ranks_is_not_as_they_are_near(self, mlog: Mlog, run: Path) -> None:
         add(run, "events-r1.jsonl", line(0, event="writer.start", data={"rank": 1}))
         add(run, "logs.jsonl", log(1, "a"))

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlog.reader.entries import iter_entries
-from mlog.reader.levels import level_from, level_of
 from mlog.reader.search import matches_text, parse_search
 from mlog.reader.several import may_have
 from mlog.reader.sources import Source
@@ -123,21 +122,6 @@ class TestFields:
 
     def test_who_is_no_rank_counts_as_rank_0(self) -> None:
         assert fits("rank=0 attempt=1 writer='' host!=x", LOG)
-
-    @pytest.mark.parametrize(
-        ("name", "number"),
-        [("WARN", 30), ("Level 35", 35), ("TRACEBACK", 20), (None, 20), ([], 20)],
-    )
-    def test_a_level_counts_by_its_number(self, name: Any, number: int) -> None:
-        """One that nobody knows is INFO."""
-        entry = {"ts": "t", "seq": 1, "level": name}
-        assert level_of(entry) == number
-        assert fits(f"level={number} level>={number} -level>{number}", entry)
-
-    def test_level_from_reads_names_and_numbers(self) -> None:
-        assert [level_from(t) for t in ("debug", "Error", "15", "Level 7")] == [
-            *(10, 40, 15, 7)
-        ]
 
 
 class TestWords:
