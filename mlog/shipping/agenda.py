@@ -89,11 +89,19 @@ class Agenda:
         for name, segment in self._missing(found):
             if gap := self._gap(folder, name, segment):
                 return [gap]
-        for name in self._by_turn(found):
+        for name in [*self._planned(found), *self._by_turn(found)]:
             if todo := self._next_of(folder, name, found):
                 self._turn += 1
                 return todo
         return []
+
+    def _planned(self, found: _Found) -> list[str]:
+        """Return the segment of a batch that was being sent when a shipper died."""
+        plan = self.cursor.plan
+        if plan is None or plan[0] not in found:
+            return []
+        is_open = self.cursor.at(plan[0]).offset == plan[1]
+        return [plan[0]] if is_open else []
 
     def _by_turn(self, found: _Found) -> list[str]:
         """Return of each writer's streams the first segment that has something new."""
@@ -123,7 +131,8 @@ class Agenda:
         if not wanted and not (segment.stream == "events" and self.traits.artifacts):
             position.offset = self.source.whole_lines(folder, name, position.offset)
             return []
-        if not self._is_due(name, size - position.offset):
+        is_planned = name in self._planned(found)
+        if not is_planned and not self._is_due(name, size - position.offset):
             return []
         self._since.pop(name, None)
         todo: list[Todo] = []
