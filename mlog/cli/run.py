@@ -258,8 +258,9 @@ def _show(folder: Path, lent: "Lent") -> int:
     with _on_signals(tell):
         try:
             lent.show(interrupt)
-        except OSError:
-            request_cancel(folder)
+        except OSError:  # nobody sees it any more
+            if not told:
+                request_cancel(folder)
             raise
     return told[-1] if told else signal.SIGTERM
 

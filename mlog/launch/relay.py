@@ -8,7 +8,6 @@ never does. Where the reader is gone, nothing is shown any more, and all else go
 import contextlib
 import os
 import select
-import signal
 
 from mlog.launch.attached import Attached
 
@@ -32,8 +31,6 @@ class Relay:
         self._waiting = {name: bytearray() for name in pipes}
         for fd in pipes.values():
             os.set_blocking(fd, False)
-        if pipes:  # a reader that is gone is an error to be caught, not an end
-            signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
     def take(self, stream: str, data: bytes) -> None:
         """Pass on the next bytes, or keep them until there is room."""

@@ -185,11 +185,13 @@ class Lent:
         self._former, self._is_raw = None, False
 
     def _resize(self) -> None:
-        """Give the script's terminals the size of the ones here."""
-        for name, (master, _) in self._terminals.items():
-            with contextlib.suppress(OSError):
-                size = fcntl.ioctl(_STREAMS[name], termios.TIOCGWINSZ, _NO_SIZE)
-                fcntl.ioctl(master, termios.TIOCSWINSZ, size)
+        """Give the script's terminals the size of the ones here.
+
+        That which tells the script of it comes last.
+        """
+        for name in sorted(self._terminals, key=lambda name: name == self._control):
+            master, _ = self._terminals[name]
+            _copy_size(_STREAMS[name], master)
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
@@ -233,6 +235,7 @@ class Lent:
         if not self._control:  # the terminal here goes on to put `\r` before `\n`
             modes[_OUTPUT] &= ~termios.OPOST
         termios.tcsetattr(slave, termios.TCSANOW, modes)
+        _copy_size(fd, master)
         self._given.append(slave)
         return master, slave
 
@@ -246,6 +249,13 @@ class Lent:
             return None
         self._given.append(own)
         return own
+
+
+def _copy_size(source: int, target: int) -> None:
+    """Give a terminal the size of another one, where that has any."""
+    with contextlib.suppress(OSError):
+        size = fcntl.ioctl(source, termios.TIOCGWINSZ, _NO_SIZE)
+        fcntl.ioctl(target, termios.TIOCSWINSZ, size)
 
 
 def _write(fd: int, data: bytes | memoryview) -> int:
