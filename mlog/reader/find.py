@@ -17,7 +17,7 @@ from pathlib import Path
 from mlog.errors import MlogError, RunNotFoundError
 from mlog.layout import SegmentName, parse_segment, slug
 
-__all__ = ["find_run", "iter_runs"]
+__all__ = ["find_run", "is_run", "iter_runs", "run_folders"]
 
 _NTH = re.compile(r"-([1-9][0-9]{0,8})")
 _FRESH_ID = re.compile(r"([0-9]{8}-[0-9]{6})-([0-9a-f]{6})")
@@ -66,7 +66,16 @@ def iter_runs(root: Path) -> Iterator[Path]:
     A folder that is missing or may not be read has no runs. Nothing is read but names.
     """
     for experiment in _folders(root):
-        yield from filter(_is_run, _folders(experiment))
+        yield from filter(is_run, _folders(experiment))
+
+
+def run_folders(root: Path) -> list[Path]:
+    """Return the folders that are runs by their place, by experiment and id.
+
+    Faster than `iter_runs` by a look into each; to find none in it is left to whoever
+    opens it.
+    """
+    return [run for experiment in _folders(root) for run in _folders(experiment)]
 
 
 def _runs_of(root: Path, experiment: str | None) -> Iterator[Path]:
@@ -106,7 +115,7 @@ def _at_path(ref: str, root: Path) -> list[Path]:
     root = Path(os.path.abspath(root))
     if path.is_relative_to(root):
         return [path] if path in iter_runs(root) else []
-    return [path] if _is_run(path) else []
+    return [path] if is_run(path) else []
 
 
 def _newest_first(runs: list[Path]) -> Iterator[Path]:
@@ -180,7 +189,8 @@ def _folders(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(names) if not name.startswith(".")]
 
 
-def _is_run(folder: Path) -> bool:
+def is_run(folder: Path) -> bool:
+    """Whether there is a run in a folder."""
     try:
         with os.scandir(folder) as entries:
             return any(
