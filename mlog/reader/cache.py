@@ -27,6 +27,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 
+from mlog.errors import UnsafePathError
 from mlog.folder import PRIVATE, Folder
 
 __all__ = ["Cache", "Stamp", "cache_for", "ends_of", "stamp_of"]
@@ -34,6 +35,7 @@ __all__ = ["Cache", "Stamp", "cache_for", "ends_of", "stamp_of"]
 _MAGIC = b"mlog cache 1\n"
 _FOLDER = ".cache"
 _PROBE = 4096
+_TROUBLE = (OSError, ValueError, UnsafePathError)
 _LARGE = 1 << 20
 _MAX_BYTES = 2 << 30
 """Of all files of a cache together; the oldest go first."""
@@ -94,7 +96,7 @@ class Cache:
                     return None
                 data = file.read()
             return _taken_apart(data, f"{self._root}\n{key}")
-        except (OSError, ValueError, TypeError, KeyError):  # missing, cut, not ours
+        except (*_TROUBLE, TypeError, KeyError):  # missing, cut, not ours
             return None
 
     def store(self, key: str, facts: Mapping[str, Any], body: Iterable[bytes]) -> None:
@@ -108,7 +110,7 @@ class Cache:
         size = sum(map(len, parts))
         whole = {"key": f"{self._root}\n{key}", "crc": sums, "size": size, **facts}
         head = _MAGIC + orjson.dumps(whole, option=orjson.OPT_APPEND_NEWLINE)
-        with suppress(OSError):
+        with suppress(*_TROUBLE):
             if size >= _LARGE:
                 self._make_room(size)
             self._folder.place(
@@ -138,7 +140,7 @@ def cache_for(root: Path) -> Cache:
     """Return the cache of a root; one that keeps nothing where there is no place."""
     root = root.absolute()
     for find in (_below, _beside):
-        with suppress(OSError, ValueError):
+        with suppress(*_TROUBLE):
             folder = find(root)
             if folder is not None:
                 return Cache(folder, root)

@@ -29,8 +29,8 @@ __all__ = ["RunIndex"]
 _KEY = "runs"
 _FORMAT = 1
 _FINAL = frozenset({"Completed", "Failed", "Canceled"})
-_RACY = 2_000_000_000  # nanoseconds in which a change may leave no trace in the times
-_FEW = 100  # runs, which are read as fast without an index
+_RACY = 2_000_000_000
+_FEW = 100
 _NEWS = 20
 _SHARE = 50
 _MAX_STATE = 1 << 16
@@ -43,12 +43,18 @@ _Signature = list[list[Any]]
 class RunIndex:
     """States of the runs below a root, some of them kept from the last time."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(
+        self, root: Path, *, few: int = _FEW, news: int = _NEWS, racy: int = _RACY
+    ) -> None:
         """Prepare; the index is read when many runs are asked for.
 
         Args:
             root: Of all runs.
+            few: How many runs are read as fast without it.
+            news: How many have to settle before it is written anew.
+            racy: Nanoseconds in which a change may leave no trace in the times.
         """
+        self._few, self._news, self._racy = few, news, racy
         self._root = str(root)
         self._above = root.parts
         self._environments: dict[tuple[int, int], dict[str, Any]] = {}
@@ -68,7 +74,7 @@ class RunIndex:
         """
         now = time.time() if now is None else now
         folders = list(folders)
-        if len(folders) >= _FEW and self._cache is None:
+        if len(folders) >= self._few and self._cache is None:
             self._cache = cache_for(Path(self._root))
             self._kept, self._body = _load(self._cache)
         for folder in folders:
@@ -88,7 +94,7 @@ class RunIndex:
             state = read_state(folder, now=now)
         except (MlogError, OSError) as exc:
             return exc
-        if _has_settled(state, signature, now):
+        if _has_settled(state, signature, now * 1e9 - self._racy):
             environment, rest = _packed(state)
             if len(environment) + len(rest) <= _MAX_STATE:
                 self._fresh[key] = signature, environment, rest
@@ -124,7 +130,7 @@ class RunIndex:
     def _store(self) -> None:
         """Keep what is new, where it is worth writing all of it anew."""
         known = len(self._kept)
-        if self._cache is None or len(self._fresh) < max(_NEWS, known // _SHARE):
+        if self._cache is None or len(self._fresh) < max(self._news, known // _SHARE):
             return
         rows: dict[str, list[Any]] = {}
         body = _Body()
@@ -188,12 +194,12 @@ def _status(place: str, name: str) -> list[Any]:
     return [name, found.st_ino, found.st_size, *times]
 
 
-def _has_settled(state: RunState, signature: _Signature, now: float) -> bool:
-    """Whether a state holds until somebody touches the files."""
+def _has_settled(state: RunState, signature: _Signature, before: float) -> bool:
+    """Whether a state holds until somebody touches files that were not before."""
     if state.status not in _FINAL or any(writer.alive for writer in state.writers):
         return False
     newest = max(max(mtime, ctime) for _, _, _, mtime, ctime in signature)
-    return bool(newest < now * 1e9 - _RACY)
+    return bool(newest < before)
 
 
 # --- states --------------------------------------------------------------------------

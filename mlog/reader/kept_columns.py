@@ -47,6 +47,8 @@ def read_columns(
     *,
     bare: bool = False,
     wanted: Callable[[str], bool] | None = None,
+    small: int = _SMALL,
+    news: int = _NEWS,
 ) -> list[Page]:
     """Return the pages of a segment of metrics; none where there is no such file.
 
@@ -56,6 +58,8 @@ def read_columns(
         bare: Whether only the values are asked for. These are kept for the next time
             only when they are asked for a second time: one look costs nothing more.
         wanted: Says of a name whether its values are asked for.
+        small: Bytes of a segment below which nothing is kept.
+        news: Bytes by which a segment has to grow before that is kept, too.
 
     Raises:
         OSError: The segment cannot be read.
@@ -65,13 +69,13 @@ def read_columns(
         return []
     with file:
         stamp = stamp_of(file)
-        if not _SMALL <= stamp.size <= _LARGE:
+        if not small <= stamp.size <= _LARGE:
             return list(read_pages(file, bare=bare, wanted=wanted))
         key = "/".join(path.parts[-3:])
         pages = _load(cache, key, file, stamp)
         start = pages[-1].end if pages else 0
         last_time = pages[-1].times[-1] if pages and pages[-1].times else 0.0
-        keep = stamp.size - start >= max(_NEWS if pages else 1, start // _SHARE)
+        keep = stamp.size - start >= max(news if pages else 1, start // _SHARE)
         if keep and bare and not pages:
             seen = (str(path), stamp.inode)
             keep = seen in _read_before
