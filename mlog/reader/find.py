@@ -9,7 +9,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
@@ -49,10 +49,11 @@ def find_run(ref: str, *, root: Path, experiment: str | None = None) -> Path:
     runs = list(_runs_of(root, experiment))
     nth = _nth(ref)
     if nth is not None:
-        found = list(islice(_newest_first(runs), nth - 1, nth))
+        found = list(islice(filter(is_run, _newest_first(runs)), nth - 1, nth))
     else:
         found = _fitting(ref, runs, root)
     if not found:
+        runs = list(filter(is_run, runs))
         raise RunNotFoundError(_not_found(ref, runs, root, experiment))
     if len(found) > 1:
         some = _listed(f"{run.parent.name}/{run.name}" for run in found)
@@ -79,9 +80,9 @@ def run_folders(root: Path) -> list[Path]:
 
 
 def _runs_of(root: Path, experiment: str | None) -> Iterator[Path]:
-    """Yield the runs of one experiment, or all."""
+    """Yield the folders of one experiment's runs, or all; see `run_folders`."""
     folder = slug(experiment) if experiment else None
-    return (run for run in iter_runs(root) if folder in (None, run.parent.name))
+    return (run for run in run_folders(root) if folder in (None, run.parent.name))
 
 
 def _nth(ref: str) -> int | None:
@@ -97,12 +98,16 @@ def _fitting(ref: str, runs: list[Path], root: Path) -> list[Path]:
     if not ref:
         return []
     folder = slug(ref)
+
+    def those(fits: Callable[[Path], bool]) -> list[Path]:
+        return [run for run in runs if fits(run) and is_run(run)]
+
     return (
-        [run for run in runs if run.name == folder]
-        or [run for run in runs if f"{run.parent.name}/{run.name}" == ref]
+        those(lambda run: run.name == folder)
+        or those(lambda run: f"{run.parent.name}/{run.name}" == ref)
         or _at_path(ref, root)
-        or [run for run in runs if _display_name(run) == ref]
-        or [run for run in runs if run.name.startswith(ref) or _short_id(run) == ref]
+        or those(lambda run: _display_name(run) == ref)
+        or those(lambda run: run.name.startswith(ref) or _short_id(run) == ref)
     )
 
 
