@@ -32,6 +32,7 @@ __all__ = [
     "Page",
     "Places",
     "are_numbers",
+    "listed",
     "numbers",
     "numpy_if_there",
     "read_pages",
@@ -80,7 +81,7 @@ class Column(NamedTuple):
         """Return them as they were logged."""
         if isinstance(self.data, list):
             return self.data
-        found: list[Any] = self.data.tolist()
+        found = listed(self.data)
         if self.kind == MIXED:
             at = self.whole.find(1)
             while at >= 0:
@@ -469,6 +470,12 @@ def _period(names: list[tuple[str, ...]]) -> int:
 
 
 # --- columns -------------------------------------------------------------------------
+
+
+def listed(column: "memoryview[Any]") -> list[Any]:
+    """Return numbers as a list; an array makes one in half the time of a view."""
+    code: Any = column.format
+    return array(code, column.tobytes()).tolist()
 
 
 def numpy_if_there() -> Any:

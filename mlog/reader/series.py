@@ -29,6 +29,7 @@ from mlog.reader.columns import (
     Page,
     Places,
     are_numbers,
+    listed,
     numbers,
     numpy_if_there,
 )
@@ -469,7 +470,7 @@ def _put_together(pieces: list[_Piece], are_ordered: bool, bare: bool) -> _Point
     kinds = {column.kind for column in columns}
     points = _Points(
         _joined_arrays("d", [column.data for column in columns])
-        if kinds == {FLOATS}
+        if kinds == {FLOATS} and not bare
         else _joined_lists(map(Column.values, columns)),
         are_numbers=all(column.are_numbers for column in columns),
     )
@@ -553,7 +554,7 @@ def _array(values: "list[Any] | memoryview[Any]", dtype: str) -> Any:
     """Return an array, or the list itself where there is no NumPy."""
     numpy = numpy_if_there()
     if numpy is None:
-        return values if isinstance(values, list) else values.tolist()
+        return values if isinstance(values, list) else listed(values)
     if dtype == "object":  # `array` would look into lists
         return numpy.fromiter(values, dtype=object, count=len(values))
     return numpy.array(values, dtype=dtype)
@@ -571,5 +572,7 @@ def _repeated(column: Iterable[_T], counts: Iterable[int]) -> list[_T]:
 
 
 def _as_list(column: Any) -> list[Any]:
+    if isinstance(column, memoryview):
+        return listed(column)
     found: list[Any] = column if isinstance(column, list) else column.tolist()
     return found
