@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from mlog.folder import read_from
 
-__all__ = ["BLOCK", "cut_lines", "open_segment", "read_lines"]
+__all__ = ["BLOCK", "cut_lines", "open_segment", "read_lines", "read_parts"]
 
 BLOCK = 1 << 15
 """Bytes of lines that are looked at together. The dicts of one block stay below the 700
@@ -48,6 +48,20 @@ def read_lines(
 ) -> Iterator[tuple[int, bytes]]:
     """Yield whole lines, at least one at a time, and the offset at which they begin.
 
+    The arguments are those of `read_parts`.
+
+    Yields:
+        Offset, and the lines with their newlines.
+    """
+    for offset, part, size in read_parts(file, start, end, chunk):
+        yield offset, part if size == len(part) else part[:size]
+
+
+def read_parts(
+    file: BinaryIO, start: int = 0, end: int | None = None, chunk: int = _CHUNK
+) -> Iterator[tuple[int, bytes, int]]:
+    """Yield parts of a segment that begin with whole lines, without a copy of these.
+
     Args:
         file: Of a segment.
         start: Offset at which a line begins.
@@ -55,7 +69,7 @@ def read_lines(
         chunk: About how many bytes at a time.
 
     Yields:
-        Offset, and the lines with their newlines.
+        Offset of the part, the part, and the size of the whole lines in it.
     """
     stop = os.fstat(file.fileno()).st_size if end is None else end
     length = chunk
@@ -63,7 +77,7 @@ def read_lines(
     while start < stop and (part := file.read(min(length, stop - start))):
         whole = part.rfind(b"\n") + 1
         if whole:
-            yield start, part if whole == len(part) else part[:whole]
+            yield start, part, whole
             start, length = start + whole, chunk
         elif length < _MAX_LINE:
             length = _MAX_LINE

@@ -13,12 +13,12 @@ from typing import BinaryIO
 import orjson
 
 from mlog.reader.alive import is_time
-from mlog.reader.blocks import open_segment, read_lines
+from mlog.reader.blocks import open_segment, read_parts
 from mlog.reader.follow import parse_line
 
 __all__ = ["candidate_lines", "needle_of", "offset_of_time"]
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 18
 _STAMP = b'{"ts":"'
 _NEAR = 1 << 16
 """Bytes within which threads of a writer may have swapped entries."""
@@ -68,14 +68,14 @@ def candidate_lines(
         return
     wanted = needle.lower() if ignore_case else needle
     with file:
-        for offset, lines in read_lines(file, start, end, _CHUNK):
-            searched = lines.lower() if ignore_case else lines
-            at = searched.find(wanted)
+        for offset, part, size in read_parts(file, start, end, _CHUNK):
+            searched = part.lower() if ignore_case else part
+            at = searched.find(wanted, 0, size)
             while at >= 0:
-                begin = lines.rfind(b"\n", 0, at) + 1
-                stop = lines.index(b"\n", at)
-                yield offset + begin, lines[begin:stop]
-                at = searched.find(wanted, stop + 1)
+                begin = part.rfind(b"\n", 0, at) + 1
+                stop = part.index(b"\n", at)
+                yield offset + begin, part[begin:stop]
+                at = searched.find(wanted, stop + 1, size)
 
 
 def offset_of_time(path: Path, ts: str) -> int:

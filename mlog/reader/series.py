@@ -13,6 +13,7 @@ Which points count:
 - Inside a process in order of `seq`, between processes by the greatest time so far.
 """
 
+import struct
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -57,6 +58,8 @@ Names: TypeAlias = str | Iterable[str] | None
 _END_STEP = 1 << 63
 _EXACT = 1 << 53
 """Up to here every integer is a double."""
+
+_NO_STEP_BYTES = struct.pack("q", NO_STEP)
 
 _T = TypeVar("_T")
 
@@ -510,8 +513,7 @@ def _chosen(column: "memoryview[Any]", places: Iterable[int]) -> "memoryview[Any
 def _history(name: str, parts: list[_Part], rank: Rank) -> History:
     points = _merged(parts) if parts else _Points()
     steps: Any = points.steps
-    have_none = NO_STEP in _seen(steps)
-    if have_none:
+    if _may_lack(steps):
         steps = [i if step == NO_STEP else step for i, step in enumerate(steps)]
     values = points.values
     if isinstance(values, list) and not points.are_numbers:
@@ -560,10 +562,12 @@ def _array(values: "list[Any] | memoryview[Any]", dtype: str) -> Any:
     return numpy.array(values, dtype=dtype)
 
 
-def _seen(column: "memoryview[int]") -> Any:
-    """Return a column in which a number is found fast."""
+def _may_lack(steps: "memoryview[int]") -> bool:
+    """Whether a step may be NO_STEP; False: none is."""
     numpy = numpy_if_there()
-    return column if numpy is None else numpy.asarray(column)
+    if numpy is not None:
+        return NO_STEP in numpy.asarray(steps)
+    return _NO_STEP_BYTES in steps.tobytes()
 
 
 def _repeated(column: Iterable[_T], counts: Iterable[int]) -> list[_T]:
