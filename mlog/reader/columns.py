@@ -156,7 +156,7 @@ def read_pages(
         for block in cut_lines(lines):
             reading.add(block)
         end = offset + len(lines)
-        if end - reading.start >= PAGE and reading.count:
+        if end - reading.start >= PAGE and reading.count and not bare:
             yield reading.page(end, wanted)
             reading = _Reading(end, bare, reading.last_time)
         start = end
@@ -185,7 +185,7 @@ class _Rows:
 
     def __init__(self, names: tuple[str, ...], bare: bool) -> None:
         self.names = names
-        self._objects: list[Any] | None = [] if bare else None
+        self._objects: list[list[Any]] | None = [[] for _ in names] if bare else None
         self.take: Callable[[Entry], Any] = itemgetter(*names) if names else len
         self.runs: list[Sequence[int]] = []
         self._flat = bytearray()
@@ -200,14 +200,16 @@ class _Rows:
             kinds: The values' types, and maybe others.
         """
         if self._objects is not None and kinds <= _NUMBERS and not self._columns:
-            self._objects += values
+            width = len(self.names)
+            for i, column in enumerate(self._objects):
+                column += values[i::width]
         elif kinds == _ALL_FLOATS and not self._columns:
             self._flat += struct.pack(f"{len(values)}d", *values)
         else:
             width = len(self.names)
             self._columns = self._columns or list(self._split())
-            for i, column in enumerate(self._columns):
-                column.add(values[i::width])
+            for i, growing in enumerate(self._columns):
+                growing.add(values[i::width])
         last = self.runs[-1] if self.runs else None
         if (
             type(last) is range is type(places)
@@ -232,13 +234,11 @@ class _Rows:
 
     def _split(self) -> "Iterator[_Growing]":
         width, flat = len(self.names), numbers("d", bytes(self._flat))
-        objects = self._objects or []
+        if self._objects is not None:
+            yield from (_Growing(Column(NUMBERS, each)) for each in self._objects)
+            return
         for i in range(width):
-            yield _Growing(
-                Column(NUMBERS, objects[i::width])
-                if objects
-                else Column(FLOATS, flat[i::width])
-            )
+            yield _Growing(Column(FLOATS, flat[i::width]))
 
 
 class _Growing:
