@@ -40,9 +40,11 @@ from mlog.cli.table import (
 from mlog.errors import MlogError, RunNotFoundError
 from mlog.escaping import inline
 from mlog.layout import slug
+from mlog.reader.find import is_run, run_folders
+from mlog.reader.index import RunIndex
 from mlog.reader.page_words import one_line
 from mlog.reader.query import parse_filter
-from mlog.reader.state import RunState, read_state
+from mlog.reader.state import RunState
 
 __all__ = ["command"]
 
@@ -139,9 +141,11 @@ def command(
     """
     most = (0 if as_json else _MOST) if count is None else count
     root = root_of(dir_)
-    there = all_runs(root)
+    there = run_folders(root)
+    if not any(map(is_run, there)):
+        there = all_runs(root)  # raises, and says why
     folders = _of_experiment(there, experiment, root)
-    found = _Runs()
+    found = _Runs(RunIndex(root))
     shown, total = _choose(found, folders, fits, sort, most)
     if as_json:
         _print_json(shown, spark=spark, counts=counts)
@@ -197,7 +201,7 @@ def _choose(
     if not states:
         raise MlogError(f"cannot read any of {len(folders):,} runs: {found.reason}")
     if is_plain:
-        return states, len(folders) - found.failed
+        return states, len(folders) - found.failed - found.absent
     states = [state for state in states if fits is None or fits(state)]
     if not states:
         raise MlogError(f"no run fits the filter; there are {len(folders):,} in all")
@@ -209,16 +213,19 @@ class _Runs:
 
     Attributes:
         failed: How many those are.
+        absent: How many folders were no run after all.
         reason: Why the first of them could not be read.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, index: RunIndex) -> None:
         self.failed = 0
+        self.absent = 0
         self.reason = ""
+        self._index = index
 
     def read(self, folders: Iterable[Path]) -> list[RunState]:
         """Return what the files say of runs, newest first."""
-        states = [state for state in map(self._read, folders) if state is not None]
+        states = list(self._states(folders))
         return sorted(states, key=lambda s: (s.created, s.run_id), reverse=True)
 
     def newest(self, folders: list[Path], count: int) -> list[RunState]:
@@ -236,13 +243,15 @@ class _Runs:
         others = (folder for folder in folders if not _is_dated(folder))
         return self.read([*recent, *others])[:count]
 
-    def _read(self, folder: Path) -> RunState | None:
-        try:
-            return read_state(folder)
-        except (OSError, MlogError) as exc:  # removed just now, or not for us to read
-            self.failed += 1
-            self.reason = self.reason or str(exc)
-            return None
+    def _states(self, folders: Iterable[Path]) -> Iterator[RunState]:
+        for state in self._index.states(folders):
+            if not isinstance(state, Exception):
+                yield state
+            elif isinstance(state, RunNotFoundError):
+                self.absent += 1
+            else:  # not for us to read
+                self.failed += 1
+                self.reason = self.reason or str(state)
 
 
 def _is_dated(folder: Path) -> bool:

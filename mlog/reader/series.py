@@ -1,8 +1,7 @@
 """Histories of metrics: every point there is, exact, in the order in which it was logged.
 
-Points come out of the segments in columns: the values of a block's entries are put in
-one long list, and cut up by name. Programs log the same names again and again, so that
-mostly each n-th value belongs to one name. No object is made for an entry or a point.
+Points come out of the segments in columns (see `mlog.reader.columns`), and from the
+cache where they were read before. No object is made for an entry or a point.
 
 Which points count:
 
@@ -14,22 +13,29 @@ Which points count:
 - Inside a process in order of `seq`, between processes by the greatest time so far.
 """
 
+import struct
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import accumulate, chain, repeat
+from itertools import accumulate, chain, pairwise, repeat
 from pathlib import Path
-from types import NoneType
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
-from mlog.reader.entries import (
-    NONFINITE,
-    Block,
-    WriterFiles,
-    read_blocks,
-    read_writers,
-    seconds_of,
+from mlog.reader.cache import cache_for
+from mlog.reader.columns import (
+    FLOATS,
+    NO_STEP,
+    Column,
+    Page,
+    Places,
+    are_numbers,
+    listed,
+    numbers,
+    numpy_if_there,
 )
+from mlog.reader.entries import NONFINITE, WriterFiles, read_writers
+from mlog.reader.kept_columns import read_columns
 
 __all__ = [
     "Attempts",
@@ -49,10 +55,11 @@ Rank: TypeAlias = int | Literal["all"] | None
 Attempts: TypeAlias = Literal["latest", "all"]
 Names: TypeAlias = str | Iterable[str] | None
 
-_STEPS = frozenset({int, NoneType})
 _END_STEP = 1 << 63
 _EXACT = 1 << 53
 """Up to here every integer is a double."""
+
+_NO_STEP_BYTES = struct.pack("q", NO_STEP)
 
 _T = TypeVar("_T")
 
@@ -186,7 +193,10 @@ def read_values(
     """
     parts = _read(folder, names, rank, attempts, bare=True)
     found = {name: _merged(part) for name, part in parts.items()}
-    return {n: Values(points.values, points.are_numbers) for n, points in found.items()}
+    return {
+        name: Values(_as_list(points.values), points.are_numbers)
+        for name, points in found.items()
+    }
 
 
 class Values(NamedTuple):
@@ -250,15 +260,6 @@ def floats_in(values: list[Any]) -> list[Any]:
     return [NONFINITE.get(v, v) if type(v) is str else v for v in values]
 
 
-def are_numbers(values: list[Any]) -> bool:
-    """Whether all are numbers; a sum is several times faster than a look at each."""
-    try:
-        sum(values)
-    except TypeError:
-        return False
-    return True
-
-
 # --- which points --------------------------------------------------------------------
 
 
@@ -267,39 +268,34 @@ class _Points:
     """Points of one metric from one writer, as columns.
 
     Attributes:
-        values: What was logged; typed values are still wrapped.
-        seqs: Number of each one's entry; empty like the next two in a bare reading.
-        steps: None where it has none.
+        values: What was logged, an array if all are floats; typed values are wrapped.
+        steps: NO_STEP where it has none; empty like the next one in a bare reading.
         times: Seconds since the epoch.
         are_numbers: Whether all values are numbers; False also where it is not known.
     """
 
-    values: list[Any] = field(default_factory=list)
-    seqs: list[int] = field(default_factory=list)
-    steps: list[int | None] = field(default_factory=list)
-    times: list[float] = field(default_factory=list)
+    values: "list[Any] | memoryview[float]" = field(
+        default_factory=lambda: numbers("d")
+    )
+    steps: "memoryview[int]" = field(default_factory=lambda: numbers("q"))
+    times: "memoryview[float]" = field(default_factory=lambda: numbers("d"))
     are_numbers: bool = True
 
     def arranged(self, order: Iterable[int]) -> "_Points":
         """Return the points of these indexes."""
         places = list(order)
+        values = [self.values[i] for i in places]
+        is_list = isinstance(self.values, list)
         return _Points(
-            _taken(self.values, places),
-            _taken(self.seqs, places),
-            _taken(self.steps, places),
-            _taken(self.times, places),
+            values if is_list else memoryview(array("d", values)),
+            _chosen(self.steps, places) if self.steps else self.steps,
+            _chosen(self.times, places) if self.times else self.times,
             self.are_numbers,
         )
-
-    def in_order(self) -> "_Points":
-        """Return the points in order of `seq`."""
-        return self.arranged(sorted(range(len(self.seqs)), key=self.seqs.__getitem__))
 
 
 _Part: TypeAlias = tuple[WriterFiles, _Points]
 _Wanted: TypeAlias = Callable[[str], bool]
-_Place: TypeAlias = tuple[str, slice | list[int]]
-"""A name, and which of many values are of that name."""
 
 
 def _read(
@@ -371,10 +367,10 @@ def _latest(parts: list[_Part]) -> Iterator[_Part]:
         later = chain.from_iterable(
             other.steps for by, other in parts if by.attempt > writer.attempt
         )
-        least = min((step for step in later if step is not None), default=None)
+        least = min((step for step in later if step != NO_STEP), default=None)
         if least is not None:
             steps = enumerate(points.steps)
-            kept = (i for i, step in steps if step is None or step < least)
+            kept = (i for i, step in steps if step == NO_STEP or step < least)
             points = points.arranged(kept)
         if points.values:
             yield writer, points
@@ -391,12 +387,34 @@ def _joined(parts: list[_Part]) -> _Points:
     """Return the points of several writers, one writer after the other."""
     each = [points for _, points in parts]
     return _Points(
-        [value for points in each for value in points.values],
-        [seq for points in each for seq in points.seqs],
-        [step for points in each for step in points.steps],
-        [time for points in each for time in points.times],
+        _joined_values([points.values for points in each]),
+        _joined_arrays("q", [points.steps for points in each]),
+        _joined_arrays("d", [points.times for points in each]),
         all(points.are_numbers for points in each),
     )
+
+
+def _joined_values(
+    parts: "list[list[Any] | memoryview[float]]",
+) -> "list[Any] | memoryview[float]":
+    arrays = [part for part in parts if not isinstance(part, list)]
+    if len(arrays) == len(parts):
+        return _joined_arrays("d", arrays)
+    return list(chain.from_iterable(parts))
+
+
+def _joined_lists(parts: Iterable[list[Any]]) -> list[Any]:
+    first, *others = parts
+    found = list(first) if others else first
+    for part in others:  # whole lists: several times as fast as `chain`
+        found += part
+    return found
+
+
+def _joined_arrays(code: str, parts: "list[memoryview[Any]]") -> "memoryview[Any]":
+    if len(parts) == 1:
+        return parts[0]
+    return numbers(code, b"".join([part.tobytes() for part in parts]))
 
 
 def _order(parts: list[_Part]) -> list[int]:
@@ -409,184 +427,85 @@ def _order(parts: list[_Part]) -> list[int]:
 # --- reading -------------------------------------------------------------------------
 
 
+_Piece: TypeAlias = tuple[Page, int, Places, Column]
+"""A page, how many entries stand before it, entries of it, and what these hold."""
+
+
 def _read_writer(
     folder: Path, writer: WriterFiles, wanted: _Wanted, bare: bool
 ) -> dict[str, _Points]:
     """Return the points of one writer by name, in order of `seq`."""
-    columns = _Columns(wanted, bare)
-    for block in read_blocks(folder, writer.segments["metrics"]):
-        columns.add(block)
-        del block  # before the next one is made, which takes its place in the cache
-    if columns.are_ordered:
-        return columns.points
-    if bare:  # threads swapped entries over the border of two blocks
+    cache = cache_for(folder.parent.parent)
+    pages: list[Page] = []
+    for segment in writer.segments["metrics"]:
+        path = folder / segment.filename
+        pages += read_columns(path, cache, bare=bare, wanted=wanted)
+    are_ordered = _are_ordered(pages)
+    if bare and not are_ordered:  # threads swapped entries over the border of blocks
         return _read_writer(folder, writer, wanted, bare=False)
-    return {name: points.in_order() for name, points in columns.points.items()}
+    pieces = _pieces(pages, wanted)
+    return {name: _put_together(own, are_ordered, bare) for name, own in pieces.items()}
 
 
-class _Columns:
-    """Takes the points out of the blocks of one writer.
-
-    Attributes:
-        points: By name; those of one block after those of the other.
-        are_ordered: Whether that is the order of `seq`.
-    """
-
-    def __init__(self, wanted: _Wanted, bare: bool) -> None:
-        self.points: dict[str, _Points] = {}
-        self.are_ordered = True
-        self._wanted = wanted
-        self._bare = bare
-        self._last_seq = -1
-        self._last_time = 0.0
-        self._names: list[str] = []
-        self._found: list[_Place] = []
-
-    def add(self, block: Block) -> None:
-        """Take the next block."""
-        if block.seqs[0] < self._last_seq:
-            self.are_ordered = False
-        self._last_seq = block.seqs[-1]
-        metrics, values, numbers = _metrics_of(block.entries)
-        found = self._wanted_places(list(chain.from_iterable(metrics)))
-        for name, place in found:
-            points = self._points(name)
-            points.values += _taken(values, place)
-            points.are_numbers = points.are_numbers and numbers
-        if found and not self._bare:
-            self._add_rest(block, metrics, found)
-
-    def _add_rest(
-        self,
-        block: Block,
-        metrics: list[dict[str, Any]],
-        found: list[_Place],
-    ) -> None:
-        """Take the columns that the points of one entry share."""
-        counts = list(map(len, metrics))
-        seqs = _repeated(block.seqs, counts)
-        steps = _repeated(_steps_of(block.entries), counts)
-        times = _repeated(self._times_of(block.entries), counts)
-        for name, place in found:
-            points = self.points[name]
-            points.seqs += _taken(seqs, place)
-            points.steps += _taken(steps, place)
-            points.times += _taken(times, place)
-
-    def _wanted_places(self, names: list[str]) -> list[_Place]:
-        """Return where the names of interest stand, in a list of those of all points."""
-        if not names:
-            return []
-        known = self._names
-        if len(names) > len(known) or names != known[: len(names)]:
-            places = _places(names).items()
-            self._found = [(n, place) for n, place in places if self._wanted(n)]
-            # Only where they come in turns it is the same for another number of them.
-            self._names = names if _are_slices(self._found) else []
-        return self._found
-
-    def _points(self, name: str) -> _Points:
-        found = self.points.get(name)
-        if found is None:
-            found = self.points[name] = _Points()
-        return found
-
-    def _times_of(self, entries: list[dict[str, Any]]) -> list[float]:
-        """Return the times of entries; for one that is none that of the entry before."""
-        times = []
-        last = self._last_time
-        for entry in entries:
-            seconds = seconds_of(entry["ts"])
-            if seconds is not None:
-                last = seconds
-            times.append(last)
-        self._last_time = last
-        return times
+def _are_ordered(pages: list[Page]) -> bool:
+    """Whether all entries are in order of `seq`."""
+    if not all(page.is_ordered for page in pages):
+        return False
+    return all(one.last_seq <= two.first_seq for one, two in pairwise(pages))
 
 
-def _metrics_of(
-    entries: list[dict[str, Any]],
-) -> tuple[list[dict[str, Any]], list[Any], bool]:
-    """Return the points of each entry, the values of all, and whether all are numbers.
-
-    A point is an item of its entry's dict, from name to value.
-    """
-    try:
-        metrics = [entry["metric"] for entry in entries if "value" not in entry]
-        values = _values_of(metrics)
-        if len(metrics) == len(entries) and are_numbers(values):
-            return metrics, values, True
-    except (KeyError, TypeError):  # no metric in it, or none of the format
-        pass
-    metrics = [dict(_points_of(entry)) for entry in entries]
-    values = _values_of(metrics)
-    return metrics, values, are_numbers(values)
+def _pieces(pages: list[Page], wanted: _Wanted) -> dict[str, list[_Piece]]:
+    """Return where the points of each name are."""
+    found: dict[str, list[_Piece]] = {}
+    before = 0
+    for page in pages:
+        for layout in page.layouts:
+            for name, column in zip(layout.names, layout.columns, strict=True):
+                if column is not None and wanted(name):
+                    piece = page, before, layout.places, column
+                    found.setdefault(name, []).append(piece)
+        before += page.count
+    return found
 
 
-def _values_of(metrics: list[dict[str, Any]]) -> list[Any]:
-    return list(chain.from_iterable(map(dict.values, metrics)))
+def _put_together(pieces: list[_Piece], are_ordered: bool, bare: bool) -> _Points:
+    """Return the points of one name in order."""
+    columns = [column for *_, column in pieces]
+    kinds = {column.kind for column in columns}
+    points = _Points(
+        _joined_arrays("d", [column.data for column in columns])
+        if kinds == {FLOATS} and not bare
+        else _joined_lists(map(Column.values, columns)),
+        are_numbers=all(column.are_numbers for column in columns),
+    )
+    if not bare:
+        steps = [_picked(page.steps, places) for page, _, places, _ in pieces]
+        times = [_picked(page.times, places) for page, _, places, _ in pieces]
+        points.steps, points.times = (
+            _joined_arrays("q", steps),
+            _joined_arrays("d", times),
+        )
+    if are_ordered and len({page.start for page, *_ in pieces}) == len(pieces):
+        return points
+    order: Iterable[int] = range(len(points.values))
+    at = [before + i for _, before, places, _ in pieces for i in places]
+    order = sorted(order, key=at.__getitem__)
+    if not are_ordered:
+        seqs = [_picked(page.seqs, places) for page, _, places, _ in pieces]
+        order = sorted(order, key=_joined_arrays("q", seqs).__getitem__)
+    return points.arranged(order)
 
 
-def _points_of(entry: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield name and value of what an entry holds, whatever it is."""
-    metric, value = entry.get("metric"), entry.get("value")
-    for name, number in metric.items() if type(metric) is dict else ():
-        if type(number) is str:
-            number = NONFINITE.get(number)
-        if isinstance(number, int | float):
-            yield name, number
-    for name, typed in value.items() if type(value) is dict else ():
-        if isinstance(typed, str | dict):
-            yield name, typed
+def _picked(column: "memoryview[Any]", places: Places) -> "memoryview[Any]":
+    """Return the items of some places."""
+    if isinstance(places, range):
+        return column[places.start : places.stop : places.step]
+    return _chosen(column, places)
 
 
-def _places(names: list[str]) -> dict[str, slice | list[int]]:
-    """Return where each name stands in a list of many."""
-    period = _period(names)
-    if period:
-        return {name: slice(i, None, period) for i, name in enumerate(names[:period])}
-    places: dict[str, slice | list[int]] = {}
-    indexes: dict[str, list[int]] = defaultdict(list)
-    for i, name in enumerate(names):
-        indexes[name].append(i)
-    places.update(indexes)
-    return places
-
-
-def _are_slices(found: list[_Place]) -> bool:
-    return bool(found) and type(found[0][1]) is slice
-
-
-def _period(names: list[str]) -> int:
-    """Return after how many names they begin again, in the same order to the end.
-
-    0: they do not, or a name comes twice before.
-    """
-    try:
-        period = names.index(names[0], 1)
-    except (ValueError, IndexError):
-        return 0
-    if names[period:] != names[:-period] or len({*names[:period]}) < period:
-        return 0
-    return period
-
-
-def _taken(column: list[_T], place: slice | list[int]) -> list[_T]:
-    return column[place] if type(place) is slice else [column[i] for i in place]
-
-
-def _repeated(column: Iterable[_T], counts: Iterable[int]) -> list[_T]:
-    """Return each item so many times."""
-    return list(chain.from_iterable(map(repeat, column, counts)))
-
-
-def _steps_of(entries: list[dict[str, Any]]) -> list[int | None]:
-    """Return the steps of entries; None where it is none of 64 bits."""
-    steps = [entry.get("step") for entry in entries]
-    if _STEPS.issuperset(map(type, steps)):
-        if max(filter(None, steps), default=0) < _END_STEP:
-            return steps
-    return [s if type(s) is int and s < _END_STEP else None for s in steps]
+def _chosen(column: "memoryview[Any]", places: Iterable[int]) -> "memoryview[Any]":
+    code: Any = column.format
+    return memoryview(array(code, [column[i] for i in places]))
 
 
 # --- arrays --------------------------------------------------------------------------
@@ -594,18 +513,18 @@ def _steps_of(entries: list[dict[str, Any]]) -> list[int | None]:
 
 def _history(name: str, parts: list[_Part], rank: Rank) -> History:
     points = _merged(parts) if parts else _Points()
-    steps = points.steps
-    if None in steps:
-        steps = [i if step is None else step for i, step in enumerate(steps)]
+    steps: Any = points.steps
+    if _may_lack(steps):
+        steps = [i if step == NO_STEP else step for i, step in enumerate(steps)]
     values = points.values
-    if not are_numbers(values):
+    if isinstance(values, list) and not points.are_numbers:
         values = list(map(plain, values))
     return History(
         name=name,
         steps=_array(steps, "int64"),
         values=_array(values, _dtype(values)),
         times=_array(points.times, "float64"),
-        has_steps=any(step is not None for step in points.steps),
+        has_steps=any(step != NO_STEP for step in points.steps),
         ranks=_array(_ranks(parts), "int64") if rank == "all" else None,
     )
 
@@ -619,8 +538,10 @@ def _ranks(parts: list[_Part]) -> list[int]:
     return [joined[i] for i in _order(parts)] if len(parts) > 1 else joined
 
 
-def _dtype(values: list[Any]) -> str:
+def _dtype(values: "list[Any] | memoryview[float]") -> str:
     """Return what NumPy can keep the values as, each of them exact."""
+    if not isinstance(values, list):
+        return "float64"
     kinds = {*map(type, values)}
     if kinds <= {float}:
         return "float64"
@@ -632,17 +553,31 @@ def _dtype(values: list[Any]) -> str:
     return "int64" if kinds == {int} and max(integers) < _END_STEP else "object"
 
 
-def _array(values: list[Any], dtype: str) -> Any:
+def _array(values: "list[Any] | memoryview[Any]", dtype: str) -> Any:
     """Return an array, or the list itself where there is no NumPy."""
-    try:
-        import numpy
-    except ImportError:
-        return values
+    numpy = numpy_if_there()
+    if numpy is None:
+        return values if isinstance(values, list) else listed(values)
     if dtype == "object":  # `array` would look into lists
         return numpy.fromiter(values, dtype=object, count=len(values))
     return numpy.array(values, dtype=dtype)
 
 
+def _may_lack(steps: "memoryview[int]") -> bool:
+    """Whether a step may be NO_STEP; False: none is."""
+    numpy = numpy_if_there()
+    if numpy is not None:
+        return NO_STEP in numpy.asarray(steps)
+    return _NO_STEP_BYTES in steps.tobytes()
+
+
+def _repeated(column: Iterable[_T], counts: Iterable[int]) -> list[_T]:
+    """Return each item so many times."""
+    return list(chain.from_iterable(map(repeat, column, counts)))
+
+
 def _as_list(column: Any) -> list[Any]:
+    if isinstance(column, memoryview):
+        return listed(column)
     found: list[Any] = column if isinstance(column, list) else column.tolist()
     return found

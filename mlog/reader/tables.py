@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -27,7 +28,8 @@ from mlog.layout import parse_segment
 from mlog.reader.alive import is_time
 from mlog.reader.fields import mapping_from, text_from
 from mlog.reader.find import iter_runs
-from mlog.reader.state import RunState, read_state
+from mlog.reader.index import RunIndex
+from mlog.reader.state import RunState
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
@@ -299,17 +301,21 @@ class Tables:
         for name in ("runs", "params", "tags"):
             columns = ", ".join(f'"{n}" {kind}' for n, kind in COLUMNS[name].items())
             connection.execute(f"create table {name} ({columns})")
-        for start in range(0, len(self.folders) if asked else 0, _CHUNK):
-            states = list(self._states(self.folders[start : start + _CHUNK]))
+        found = self._states() if asked else iter(())
+        while states := list(islice(found, _CHUNK)):
             for name in asked:
                 _insert(connection, name, states)
 
-    def _states(self, folders: Iterable[Path]) -> Iterator[RunState]:
-        for folder in folders:
-            try:
-                yield read_state(folder)
-            except (OSError, MlogError) as exc:  # removed just now, or not for us
-                self._fail(folder, exc)
+    def _states(self) -> Iterator[RunState]:
+        if not self.folders:
+            return
+        root = self.allowed[0] if self.allowed else self.folders[0].parent.parent
+        found = RunIndex(root).states(self.folders)
+        for folder, state in zip(self.folders, found, strict=True):
+            if isinstance(state, Exception):  # removed just now, or not for us
+                self._fail(folder, state)
+            else:
+                yield state
 
     def _fail(self, folder: Path, exc: Exception) -> None:
         if folder not in self._seen:

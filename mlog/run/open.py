@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
-from mlog.errors import MlogError
 from mlog.layout import find_root, slug
-from mlog.reader.find import find_run, iter_runs
+from mlog.reader.find import find_run, run_folders
+from mlog.reader.index import RunIndex
 from mlog.reader.query import parse_filter
-from mlog.reader.state import RunState, read_state
+from mlog.reader.state import RunState
 from mlog.run.api import Run
 from mlog.run.family import handle
 
@@ -61,13 +61,11 @@ def runs(
     """
     wanted = parse_filter(filter) if isinstance(filter, str) else filter
     folder = slug(experiment) if experiment else None
+    root = _root(dir)
+    paths = [p for p in run_folders(root) if folder in (None, p.parent.name)]
     found = []
-    for path in iter_runs(_root(dir)):
-        if folder not in (None, path.parent.name):
-            continue
-        try:
-            state = read_state(path)
-        except (OSError, MlogError):  # removed just now, or not for us to read
+    for state in RunIndex(root).states(paths):
+        if isinstance(state, Exception):  # removed just now, or not for us to read
             continue
         if wanted is None or wanted(state):
             found.append(state)

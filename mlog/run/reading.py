@@ -28,7 +28,8 @@ class ReadMethods(FamilyMethods):
 
         A value logged once is itself, one logged several times a list in the order of
         arrival; lists are lists, a row is `{column: value}`, rows and tables are
-        `{column: [values]}`. Images and other files are the names of artifacts.
+        `{column: [values]}`. Images and other files are the names of artifacts. All of
+        it is in memory at once, some 32 bytes a value, as is what `history` returns.
 
         Args:
             name: Only this metric.
