@@ -20,7 +20,7 @@ def test_every_part_of_it_runs(capfd: pytest.CaptureFixture[str]) -> None:
         "ls, process",
         "histories of all",
         "where run_id",
-        "literal search",
+        "mlog tail --grep",
         "jump to a time",
         "tail -f, p95",
         "memory, verify",

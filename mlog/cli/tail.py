@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from mlog.cli.choosing import choice_options, chosen
+from mlog.cli.completing import complete_run
 from mlog.cli.options import RunCommand, dir_option, find, root_of, typed
 from mlog.cli.output import Output
 from mlog.cli.place import Place, place_option, show_around
@@ -51,7 +52,9 @@ Examples:
 
 
 @click.command("tail", cls=RunCommand, epilog=_EXAMPLES)
-@click.argument("runs", metavar="[RUN]...", nargs=-1, callback=typed)
+@click.argument(
+    "runs", metavar="[RUN]...", nargs=-1, callback=typed, shell_complete=complete_run
+)
 @click.option("-f", "--follow", "follows", is_flag=True, help="Go on until they end.")
 @click.option(
     "-n",
@@ -78,9 +81,10 @@ def command(
     dir_: str | None,
     **choice: Any,
 ) -> None:
-    """Show the last lines of each RUN (default: latest) as one, by time.
+    """Show the last lines of RUN (default: latest), or follow it.
 
-    Log lines, metrics and events of all processes. With -f it goes on until the runs
+    Log lines, metrics and events of all processes, and of all runs named, are one, by
+    time. With -f it goes on until the runs
     have ended, or until Ctrl-C; without a RUN it waits for the first one there.
     """
     sources = Sources()

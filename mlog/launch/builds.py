@@ -174,7 +174,10 @@ class _Builder:
         what = self._wanted.source or "the environment"
         if not last:
             return f"{what} cannot be installed: exit code {code}"
-        why = last[-1].strip(" ╰─▶×").removeprefix("ERROR: ").removeprefix("error: ")
+        # uv draws a tree, and breaks long lines: the last reason begins at its arrow.
+        arrow = max((i for i, line in enumerate(last) if "▶" in line), default=-1)
+        why = " ".join(line.strip(" ╰─▶×") for line in last[arrow:])
+        why = why.removeprefix("ERROR: ").removeprefix("error: ")
         return "\n".join(
             [
                 f"{what} cannot be installed: {why}",

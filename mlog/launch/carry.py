@@ -40,7 +40,7 @@ _DISTRIBUTION = "mlog-runs"
 # Where the running mlog is no installed distribution (a zip, a path).
 _USUAL = ("orjson", "python-json-logger", "platformdirs", "pathspec", "click", "httpx")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_IMPORT = re.compile(rb"^([ \t]*)import orjson$", re.MULTILINE)
+_IMPORT = re.compile(rb"^([ \t]*)import orjson\b", re.MULTILINE)
 _INSTEAD = rb"\1from mlog.launch.stand_in import orjson"
 _OWN_WAY = "stand_in.py"
 _COMPILED = tuple(importlib.machinery.EXTENSION_SUFFIXES)

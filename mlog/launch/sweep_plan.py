@@ -124,10 +124,11 @@ class Plan:
 
     def encode(self, redactor: Redactor | None = None) -> bytes:
         """Return it as JSON, without the secrets that a redactor finds."""
-        said = self._to_json()
+        text = orjson.dumps(self._to_json(), option=orjson.OPT_NON_STR_KEYS)
+        said = orjson.loads(text)  # as it is read again, to be compared
         clean = said if redactor is None else _clean(said, redactor)
         clean["redacted"] = clean != said
-        return orjson.dumps(clean, option=orjson.OPT_NON_STR_KEYS)
+        return orjson.dumps(clean)
 
     @classmethod
     def decode(cls, text: bytes) -> "Plan":
@@ -162,6 +163,7 @@ class Plan:
                 **definition_of(self.config),
                 "azureml": self.config.azureml,
                 "runs_in": self.config.runs_in.encoded(),
+                "variables": self.config.variables,
             },
             "sampling": sampling.to_json(),
             "trials": trials,
@@ -231,7 +233,9 @@ def _config_from(said: Mapping[str, Any]) -> ScriptRunConfig:
         said["source_directory"],
         said["script"],
         said["arguments"] or None,
-        environment=Environment.decoded(said["runs_in"]),
+        environment=Environment.decoded(said["runs_in"]).with_variables(
+            said["variables"]
+        ),
         max_run_duration_seconds=said["max_run_duration_seconds"],
         command=said["command"],
         azureml=said["azureml"],

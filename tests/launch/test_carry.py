@@ -65,7 +65,7 @@ def test_no_module_of_it_insists_on_orjson(copy: Path) -> None:
             )
         )
         changed = {before.strip() for after, before in pairs if after != before}
-        assert changed <= {"import orjson"}, path
+        assert all(re.match(r"import orjson\b", line) for line in changed), path
         if path.name != "stand_in.py":
             text = path.read_text()
             assert not re.search(r"^\s*(import|from) orjson\b", text, re.MULTILINE), (
