@@ -14,7 +14,7 @@ import orjson
 
 from mlog.reader.blocks import open_segment
 from mlog.reader.cache import Cache, Stamp, ends_of, stamp_of
-from mlog.reader.columns import (
+from mlog.reader.column import (
     FLOATS,
     INTEGERS,
     MIXED,
@@ -23,11 +23,9 @@ from mlog.reader.columns import (
     Column,
     Floats,
     Integers,
-    Layout,
-    Page,
     numbers,
-    read_pages,
 )
+from mlog.reader.columns import Layout, Page, read_pages
 
 __all__ = ["read_columns"]
 
