@@ -35,7 +35,7 @@ __all__ = ["Cache", "Stamp", "cache_for", "ends_of", "stamp_of"]
 _MAGIC = b"mlog cache 1\n"
 _FOLDER = ".cache"
 _PROBE = 4096
-_TROUBLE = (OSError, ValueError, UnsafePathError)
+_TROUBLE = (OSError, ValueError, RuntimeError, UnsafePathError)  # no home, too
 _LARGE = 1 << 20
 _MAX_BYTES = 2 << 30
 """Of all files of a cache together; the oldest go first."""
@@ -74,24 +74,26 @@ def ends_of(file: BinaryIO, end: int) -> str:
 
 
 class Cache:
-    """The files of one root's cache. Safe from any thread and process."""
+    """The files of one root's cache. Safe from any thread and process.
 
-    def __init__(self, folder: Folder | None, root: Path) -> None:
+    Its folder is made with the first file.
+    """
+
+    def __init__(self, root: Path) -> None:
         """Use `cache_for`.
 
         Args:
-            folder: Where the files lie; None: nothing is kept.
-            root: Whose they are.
+            root: Whose it is, absolute.
         """
-        self._folder = folder
-        self._root = str(root)
+        self._root = root
 
     def load(self, key: str) -> tuple[dict[str, Any], memoryview] | None:
         """Return what was kept under a key, and its body; None where nothing was."""
-        if self._folder is None:
+        folder = self._folder(create=False)
+        if folder is None:
             return None
         try:
-            with self._folder.open(self._name(key)) as file:
+            with folder.open(self._name(key)) as file:
                 if not _is_own(os.fstat(file.fileno())):
                     return None
                 data = file.read()
@@ -101,7 +103,8 @@ class Cache:
 
     def store(self, key: str, facts: Mapping[str, Any], body: Iterable[bytes]) -> None:
         """Keep something under a key, in the place of what was there."""
-        if self._folder is None:
+        folder = self._folder(create=True)
+        if folder is None:
             return
         parts = list(body)
         sums = 0
@@ -112,54 +115,54 @@ class Cache:
         head = _MAGIC + orjson.dumps(whole, option=orjson.OPT_APPEND_NEWLINE)
         with suppress(*_TROUBLE):
             if size >= _LARGE:
-                self._make_room(size)
-            self._folder.place(
-                self._name(key), lambda file: file.writelines([head, *parts])
-            )
+                _make_room(folder, size)
+            folder.place(self._name(key), lambda file: file.writelines([head, *parts]))
+
+    def _folder(self, *, create: bool) -> Folder | None:
+        """Return where the files lie; None where there is no place."""
+        for find in (_below, _beside):
+            with suppress(*_TROUBLE):
+                folder = find(self._root, create)
+                if folder is not None:
+                    return folder
+        return None
 
     def _name(self, key: str) -> str:
         return blake2b(f"{self._root}\n{key}".encode(), digest_size=16).hexdigest()
 
-    def _make_room(self, size: int) -> None:
-        """Remove the oldest files, and what a crash has left, where there are many."""
-        folder = self._folder
-        assert folder is not None
-        found = []
-        for name in folder.names():
-            if (status := folder.status(name)) is not None:
-                found.append((status.st_mtime, status.st_size, name))
-        left = sum(each for _, each, _ in found) + size
-        for _, own, name in sorted(found):
-            if left <= _MAX_BYTES:
-                return
-            folder.remove(name)
-            left -= own
-
 
 def cache_for(root: Path) -> Cache:
-    """Return the cache of a root; one that keeps nothing where there is no place."""
-    root = root.absolute()
-    for find in (_below, _beside):
-        with suppress(*_TROUBLE):
-            folder = find(root)
-            if folder is not None:
-                return Cache(folder, root)
-    return Cache(None, root)
+    """Return the cache of a root; nothing is made yet."""
+    return Cache(root.absolute())
 
 
-def _below(root: Path) -> Folder | None:
+def _make_room(folder: Folder, size: int) -> None:
+    """Remove the oldest files, and what a crash has left, where there are many."""
+    found = []
+    for name in folder.names():
+        if (status := folder.status(name)) is not None:
+            found.append((status.st_mtime, status.st_size, name))
+    left = sum(each for _, each, _ in found) + size
+    for _, own, name in sorted(found):
+        if left <= _MAX_BYTES:
+            return
+        folder.remove(name)
+        left -= own
+
+
+def _below(root: Path, create: bool) -> Folder | None:
     """Return the folder in a root that is the user's own and of nobody else."""
     if not _is_own(os.stat(root)):
         return None
-    return _private(Folder.open_below(root, [_FOLDER], PRIVATE))
+    return _private(Folder.open_below(root, [_FOLDER], PRIVATE, create=create))
 
 
-def _beside(root: Path) -> Folder | None:
+def _beside(root: Path, create: bool) -> Folder | None:
     """Return the folder among the user's caches."""
     import platformdirs  # only here: most roots are the user's own
 
     place = platformdirs.user_cache_path("mlog")
-    return _private(Folder.open_below(place, ["readers"], PRIVATE))
+    return _private(Folder.open_below(place, ["readers"], PRIVATE, create=create))
 
 
 def _private(folder: Folder) -> Folder | None:

@@ -16,27 +16,28 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from operator import itemgetter
-from typing import Any, BinaryIO, NamedTuple, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import orjson
 
 from mlog.reader.blocks import cut_lines, read_lines
+from mlog.reader.column import (
+    FLOATS,
+    INTEGERS,
+    NUMBERS,
+    Column,
+    Floats,
+    Integers,
+    are_numbers,
+    column_of,
+    numbers,
+    numpy_if_there,
+    packed,
+)
 from mlog.reader.entries import NONFINITE, seconds_of
 from mlog.reader.follow import parse_line
 
-__all__ = [
-    "FLOATS",
-    "NO_STEP",
-    "Column",
-    "Layout",
-    "Page",
-    "Places",
-    "are_numbers",
-    "listed",
-    "numbers",
-    "numpy_if_there",
-    "read_pages",
-]
+__all__ = ["NO_STEP", "Layout", "Page", "Places", "read_pages"]
 
 _LEAST, _END = -(1 << 63), 1 << 63
 """Of the integers in a column."""
@@ -47,47 +48,9 @@ NO_STEP = _LEAST
 PAGE = 1 << 25
 """About how many bytes of lines are in a page."""
 
-_EXACT = 1 << 53
 
 Entry: TypeAlias = dict[str, Any]
-Floats: TypeAlias = "memoryview[float]"
-Integers: TypeAlias = "memoryview[int]"
 Places: TypeAlias = "range | memoryview[int]"
-
-# Kinds of columns.
-FLOATS, INTEGERS, MIXED, NUMBERS, TYPED, OTHER = "d", "q", "m", "n", "j", ""
-
-
-class Column(NamedTuple):
-    """Values of one name in one layout.
-
-    Attributes:
-        kind: FLOATS, INTEGERS of 64 bits, MIXED (floats, and integers that floats hold
-            exactly), NUMBERS of any kind, TYPED (texts and dicts), or OTHER.
-        data: Numbers in memory for the first three, maybe with gaps, else a list.
-        whole: Of MIXED, 1 for each that is an integer, else 0.
-    """
-
-    kind: str
-    data: Any
-    whole: bytes = b""
-
-    @property
-    def are_numbers(self) -> bool:
-        """Whether all are numbers; False: that is not known."""
-        return self.kind in (FLOATS, INTEGERS, MIXED, NUMBERS)
-
-    def values(self) -> list[Any]:
-        """Return them as they were logged."""
-        if isinstance(self.data, list):
-            return self.data
-        found = listed(self.data)
-        if self.kind == MIXED:
-            at = self.whole.find(1)
-            while at >= 0:
-                found[at] = int(found[at])
-                at = self.whole.find(1, at + 1)
-        return found
 
 
 @dataclass(slots=True)
@@ -224,7 +187,7 @@ class _Rows:
         """Return what has come."""
         first = self.runs[0]
         is_one = len(self.runs) == 1 and isinstance(first, range)
-        places = first if is_one else _packed("q", [*chain.from_iterable(self.runs)])
+        places = first if is_one else packed("q", [*chain.from_iterable(self.runs)])
         growing = self._columns or self._split()
         columns = [
             column.column() if wanted is None or wanted(name) else None
@@ -250,7 +213,7 @@ class _Growing:
         self._parts = [first] if first.data else []
 
     def add(self, values: list[Any]) -> None:
-        self._parts.append(_column(values))
+        self._parts.append(column_of(values))
 
     def column(self) -> Column:
         if len(self._parts) == 1:
@@ -260,7 +223,7 @@ class _Growing:
             (kind,) = kinds
             data = b"".join(part.data.tobytes() for part in self._parts)
             return Column(kind, numbers(kind, data))
-        return _column(list(chain.from_iterable(map(Column.values, self._parts))))
+        return column_of(list(chain.from_iterable(map(Column.values, self._parts))))
 
 
 class _Reading:
@@ -470,59 +433,6 @@ def _period(names: list[tuple[str, ...]]) -> int:
 
 
 # --- columns -------------------------------------------------------------------------
-
-
-def listed(column: "memoryview[Any]") -> list[Any]:
-    """Return numbers as a list; an array makes one in half the time of a view."""
-    code: Any = column.format
-    return array(code, column.tobytes()).tolist()
-
-
-def numpy_if_there() -> Any:
-    """Return the module, where it is installed; else None."""
-    try:
-        import numpy
-    except ImportError:
-        return None
-    return numpy
-
-
-def are_numbers(values: list[Any]) -> bool:
-    """Whether all are numbers; a sum is several times faster than a look at each."""
-    try:
-        sum(values)
-    except TypeError:
-        return False
-    return True
-
-
-def numbers(kind: str, data: bytes | memoryview = b"") -> "memoryview[Any]":
-    """Return numbers of a kind ("d" or "q") in some memory."""
-    return memoryview(data).cast(kind)  # type: ignore[call-overload,no-any-return]
-
-
-def _packed(kind: str, values: list[Any]) -> "memoryview[Any]":
-    return numbers(kind, struct.pack(f"{len(values)}{kind}", *values))
-
-
-def _column(values: list[Any]) -> Column:
-    """Return values in the smallest column that holds each of them exactly."""
-    kinds = {*map(type, values)}
-    if kinds <= {float}:
-        return Column(FLOATS, _packed("d", values))
-    if kinds == {int}:
-        try:
-            return Column(INTEGERS, _packed("q", values))
-        except struct.error:
-            return Column(OTHER, values)
-    if kinds == {int, float}:
-        whole = bytes(type(value) is int for value in values)
-        integers = [value for value in values if type(value) is int]
-        if max(integers) <= _EXACT and min(integers) >= -_EXACT:
-            return Column(MIXED, _packed("d", values), whole)
-    if kinds <= {str, dict}:
-        return Column(TYPED, values)
-    return Column(OTHER, values)
 
 
 def _times(stamps: list[str], last: float) -> "Floats":

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from mlog.reader.cache import Cache, Stamp, ends_of, stamp_of
-from mlog.reader.columns import (
+from mlog.reader.column import (
     FLOATS,
     INTEGERS,
     MIXED,
@@ -22,11 +22,9 @@ from mlog.reader.columns import (
     Column,
     Floats,
     Integers,
-    Layout,
-    Page,
     numbers,
-    read_pages,
 )
+from mlog.reader.columns import Layout, Page, read_pages
 from mlog.reader.follow import open_segment
 
 __all__ = ["read_columns"]

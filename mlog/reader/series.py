@@ -23,17 +23,15 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 from mlog.reader.cache import cache_for
-from mlog.reader.columns import (
+from mlog.reader.column import (
     FLOATS,
-    NO_STEP,
     Column,
-    Page,
-    Places,
     are_numbers,
     listed,
     numbers,
     numpy_if_there,
 )
+from mlog.reader.columns import NO_STEP, Page, Places
 from mlog.reader.entries import NONFINITE, WriterFiles, read_writers
 from mlog.reader.kept_columns import read_columns
 

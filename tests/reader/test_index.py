@@ -162,7 +162,7 @@ def test_a_run_that_changed_just_now_is_read_each_time(tmp_path: Path) -> None:
     newest = max(file.stat().st_mtime for file in tmp_path.rglob("*"))
     index = RunIndex(tmp_path, few=1, news=1)
     list(index.states(folders, newest + 0.1))
-    assert list((tmp_path / ".cache").iterdir()) == []
+    assert not (tmp_path / ".cache").exists()
     list(index.states(folders, newest + 10))
     assert len(list((tmp_path / ".cache").iterdir())) == 1
 
