@@ -175,8 +175,9 @@ class _Builder:
         if not last:
             return f"{what} cannot be installed: exit code {code}"
         # uv draws a tree, and breaks long lines: the last reason begins at its arrow.
-        arrow = max((i for i, line in enumerate(last) if "▶" in line), default=-1)
-        why = " ".join(line.strip(" ╰─▶×") for line in last[arrow:])
+        arrows = [i for i, line in enumerate(last) if "▶" in line or "->" in line]
+        arrow = max(arrows, default=-1)
+        why = " ".join(line.strip(" ╰─▶×`->") for line in last[arrow:])
         why = why.removeprefix("ERROR: ").removeprefix("error: ")
         return "\n".join(
             [
