@@ -16,6 +16,7 @@ Invariants:
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Mapping
@@ -174,10 +175,7 @@ class _Builder:
         what = self._wanted.source or "the environment"
         if not last:
             return f"{what} cannot be installed: exit code {code}"
-        # uv draws a tree, and breaks long lines: the last reason begins at its arrow.
-        arrows = [i for i, line in enumerate(last) if "▶" in line or "->" in line]
-        arrow = max(arrows, default=-1)
-        why = " ".join(line.strip(" ╰─▶×`->") for line in last[arrow:])
+        why = " ".join(_reason(last))
         why = why.removeprefix("ERROR: ").removeprefix("error: ")
         return "\n".join(
             [
@@ -187,6 +185,21 @@ class _Builder:
             ]
         )
 
+
+def _reason(last: list[str]) -> list[str]:
+    """Return the lines that say why: uv breaks its last cause, and may add a hint."""
+    begins = [i for i, line in enumerate(last) if _CAUSE.match(line)]
+    if not begins:
+        return last[-1:]
+    lines = [_CAUSE.sub("", last[begins[-1]])]
+    for line in last[begins[-1] + 1 :]:
+        if not line.startswith(" "):
+            break
+        lines.append(line.strip())
+    return lines
+
+
+_CAUSE = re.compile(r"\s*(?:cause:|╰─▶|`->)\s*")
 
 _QUIET = {
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
