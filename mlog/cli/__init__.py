@@ -18,7 +18,17 @@ from mlog.escaping import inline
 __all__ = ["drop_output", "main"]
 
 _COMMANDS = (
-    *("cancel", "compare", "completion", "doctor", "export", "import", "init", "ls"),
+    *(
+        "attach",
+        "cancel",
+        "compare",
+        "completion",
+        "doctor",
+        "export",
+        "import",
+        "init",
+        "ls",
+    ),
     *("path", "plot", "prune", "query", "report", "rm", "run", "ship", "show"),
     *("sweep", "tail", "verify"),
 )
