@@ -14,7 +14,7 @@ class Model(lightning.LightningModule):
         self.layer = torch.nn.Linear(10, 1)
 
     def training_step(self, batch, _):
-        loss = torch.nn.functional.mse_loss(self.layer(batch[0]), batch[1])
+        loss = (self.layer(batch[0]) - batch[1]).square().mean()
         self.log("train/loss", loss)
         return loss
 
@@ -25,13 +25,6 @@ class Model(lightning.LightningModule):
 x, y = (torch.tensor(a, dtype=torch.float32) for a in load_diabetes(return_X_y=True))
 data = torch.utils.data.TensorDataset(x, y[:, None])
 logger = MLogLogger("diabetes-lightning", checkpoints=True)
-trainer = lightning.Trainer(
-    max_epochs=2,
-    logger=logger,
-    log_every_n_steps=5,
-    accelerator="cpu",
-    enable_progress_bar=False,
-)
+trainer = lightning.Trainer(max_epochs=2, logger=logger, log_every_n_steps=5)
 trainer.fit(Model(), torch.utils.data.DataLoader(data, batch_size=32))
-run = logger.experiment
-print(run.params, run.get_file_names(), len(run.history("train/loss").steps))
+print(logger.experiment.params, logger.experiment.get_file_names())

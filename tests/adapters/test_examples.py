@@ -41,6 +41,12 @@ def test_example(script: Path, tmp_path: Path) -> None:
     assert all(run.get_metrics() for run in runs)
 
 
+@pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_is_short(script: Path) -> None:
+    lines = [line for line in script.read_text().splitlines() if line.strip()]
+    assert len(lines) <= 25
+
+
 def test_there_is_an_example_for_each_adapter() -> None:
     adapters = {
         *("accelerate", "flaml", "keras", "lightgbm", "lightning", "optuna"),

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -274,6 +275,31 @@ class TestData:
 
 class TestBadInput:
     """A writer never raises into the training."""
+
+    def test_nan_and_steps_that_go_back_are_kept(self) -> None:
+        with SummaryWriter("runs/x") as writer:
+            for step, value in ((5, 1.0), (3, math.nan), (4, math.inf)):
+                writer.add_scalar("a", value, step)
+        history = mlog.open_run("latest").history("a")
+        assert list(history.steps) == [5, 3, 4]
+        assert [repr(float(v)) for v in history.values] == ["1.0", "nan", "inf"]
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+    def test_a_forked_worker_logs_as_itself(self) -> None:
+        """As a DataLoader's worker that was given a writer."""
+        with SummaryWriter("runs/x") as writer:
+            writer.add_scalar("a", 1, 0)
+            child = os.fork()
+            if child == 0:
+                writer.add_scalar("a", 2, 1)
+                writer.flush()
+                os._exit(0)
+            os.waitpid(child, 0)
+            writer.add_scalar("a", 3, 2)
+        run = mlog.open_run("latest")
+        values = [entry["metric"]["a"] for entry in run.entries("metrics")]
+        assert sorted(values) == [1, 2, 3]
+        assert len(list(run.path.glob("metrics*.jsonl"))) == 2  # type: ignore[union-attr]
 
     def test_a_layout_that_does_not_fit_warns(self) -> None:
         with (

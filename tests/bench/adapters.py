@@ -6,6 +6,8 @@ without in turn would measure the framework's own noise, which is a thousand tim
 larger.) The aim is 50 µs a step.
 """
 
+import contextlib
+import io
 import os
 import statistics
 import tempfile
@@ -175,12 +177,70 @@ def lightning() -> Timed:
     return timed
 
 
+def accelerate() -> Timed:
+    """`accelerator.log`, at every step."""
+    import accelerate as library
+
+    from mlog.accelerate import MLogTracker
+
+    tracker = MLogTracker()
+    timed = Timed(tracker, "log")
+    accelerator = library.Accelerator(cpu=True, log_with=tracker)
+    accelerator.init_trackers("bench")
+    for step in range(ROUNDS):
+        accelerator.log({"loss": 1 / (step + 1)}, step=step)
+    return timed
+
+
+def transformers() -> Timed:
+    """What a Trainer logs, at every step."""
+    import torch
+    import transformers as library
+
+    from mlog.transformers import MLogCallback
+
+    class Model(torch.nn.Module):  # type: ignore[misc]  # has no types here
+        """One layer."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(10, 1)
+
+        def forward(self, x: Any, labels: Any) -> Any:
+            """Return loss and output."""
+            out = self.layer(x)
+            return {"loss": (out - labels).square().mean(), "logits": out}
+
+    rows = [{"x": torch.ones(10), "labels": torch.ones(1)} for _ in range(100)]
+    callback = MLogCallback()
+    timed = Timed(callback, "on_log")
+    with tempfile.TemporaryDirectory() as folder:
+        args = library.TrainingArguments(
+            folder,
+            max_steps=100,
+            logging_steps=1,
+            save_strategy="no",
+            report_to=[],
+            use_cpu=True,
+            disable_tqdm=True,
+        )
+        library.utils.logging.set_verbosity_error()
+        trainer = library.Trainer(
+            Model(), args, train_dataset=rows, callbacks=[callback]
+        )
+        with contextlib.redirect_stdout(io.StringIO()):
+            trainer.train()
+    return timed
+
+
 CASES: dict[str, Callable[[], Timed]] = {
     "tensorboard": torch_writer,
     "xgboost": xgboost,
     "lightgbm": lightgbm,
     "keras": keras,
     "lightning": lightning,
+    "transformers": transformers,
+    "accelerate": accelerate,
 }
 
 
