@@ -82,3 +82,19 @@ def test_a_run_shows_itself_in_a_notebook(tmp_path: Path) -> None:
     assert "<svg" in page
     assert "Completed" in page
     assert "loss" in output["data"]["text/plain"]
+
+
+def test_what_cells_print_is_recorded_and_shown(tmp_path: Path) -> None:
+    """The notebook shows it as before, each cell its own."""
+    cells = [
+        "import mlog\nrun = mlog.start_run('nb', capture=True)\nprint('first')",
+        "print('second')\nimport warnings; warnings.warn('careful')",
+        "run.complete()\nprint('after')",
+        "print([e['msg'] for e in run.entries('logs', logger='stdout')])",
+    ]
+    outputs = executed(cells, [0, 1, 2, 3], tmp_path)
+    assert text(outputs[0], "stdout") == "first\n"
+    assert text(outputs[1], "stdout") == "second\n"
+    assert "UserWarning: careful" in text(outputs[1], "stderr")
+    assert text(outputs[2], "stdout") == "after\n"
+    assert text(outputs[3], "stdout") == "['first', 'second']\n"
