@@ -21,6 +21,7 @@ errors
 types
 plain secret_words escaping
 values layout redaction
+http
 context
 record
 entry
@@ -174,7 +175,7 @@ def test_an_optional_dependency_is_imported_in_one_file() -> None:
 
 def test_each_way_into_the_net_is_one_file() -> None:
     """What is fetched and what is shipped have different rules, in a file each."""
-    ways = {"mlog.sources.http", "mlog.shipping.http"}
+    ways = {"mlog.sources.http", "mlog.http"}
     assert third_party().get("httpx", set()) <= ways
 
 

@@ -29,8 +29,9 @@ from dataclasses import replace
 from typing import TypeVar
 
 from mlog.errors import MlogError, ModelNotFoundError
+from mlog.http import Auth
 from mlog.reader.entries import read_blocks, read_writers
-from mlog.shipping.http import Auth, bearer
+from mlog.shipping.http import bearer
 from mlog.shipping.sink import (
     DELIVERED,
     Batch,
