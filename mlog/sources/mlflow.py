@@ -26,7 +26,7 @@ import orjson
 
 from mlog.errors import MlogError
 from mlog.sources.copies import Advance, File, Origin, Point, value_from
-from mlog.sources.http import Client, HTTPError
+from mlog.sources.mlflow_client import Client, ServerError
 
 __all__ = [
     "Server",
@@ -226,7 +226,7 @@ class ServerRun:
         try:
             uri = _text(self._info, "artifact_uri")
             yield from self._server.files(self.origin.run_id, uri)
-        except HTTPError as exc:
+        except ServerError as exc:
             if exc.status == 0:
                 raise
             self.notes.append(f"files cannot be listed: {exc}")
