@@ -28,7 +28,6 @@ from mlog.reader.numbers import exact, labelled_ticks, nice_ticks, short, tick_t
 
 __all__ = ["Frame", "axes", "curve", "marks", "markup", "picture", "svg_curve"]
 
-
 _HEAD, _FOOT, _EDGE = 18.0, 15.0, 6.0  # pixels above, below and right of the plot
 _LETTER = 6.0  # pixels of a character of a label, 10 px high
 _TITLE_LETTER = 6.4  # the same of the title, which is bold and 11 px high
