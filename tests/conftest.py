@@ -15,6 +15,7 @@ from mlog import errors
 from mlog.tap import is_installed, uninstall
 from mlog.testing import end_all_runs
 from tests.helpers import FakeClock
+from tests.http_server import Server, serving
 
 # No deadline for a single example: a busy machine is no bug.
 settings.register_profile("mlog", settings(), deadline=None)
@@ -139,3 +140,10 @@ def make_record() -> Callable[..., logging.LogRecord]:
         return record
 
     return make
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """Return an HTTP server that takes everything."""
+    with serving() as made:
+        yield made

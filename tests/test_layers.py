@@ -21,6 +21,7 @@ errors
 types
 plain secret_words escaping
 values layout redaction
+http
 context
 record
 entry
@@ -166,16 +167,10 @@ def third_party() -> dict[str, set[str]]:
 
 
 def test_an_optional_dependency_is_imported_in_one_file() -> None:
-    """So there is one place that says how to install it."""
-    once = third_party().keys() - CORE
+    """So there is one place that says how to install it; one way into the net, too."""
+    once = third_party().keys() - CORE | {"httpx"}
     users = {name: third_party().get(name, set()) for name in once}
     assert {name: found for name, found in users.items() if len(found) > 1} == {}
-
-
-def test_each_way_into_the_net_is_one_file() -> None:
-    """What is fetched and what is shipped have different rules, in a file each."""
-    ways = {"mlog.sources.http", "mlog.shipping.http"}
-    assert third_party().get("httpx", set()) <= ways
 
 
 def test_only_the_command_line_imports_its_libraries() -> None:

@@ -11,8 +11,7 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 import orjson
 
 from mlog.errors import MlogError
-from mlog.shipping.http import HttpClient
-from mlog.shipping.sink import Target
+from mlog.http import HttpClient
 
 __all__ = ["main", "post"]
 
@@ -28,7 +27,7 @@ def post(url: str, body: bytes, headers: dict[str, str]) -> None:
     parts = urlsplit(url)
     base = urlunsplit((parts.scheme, parts.netloc, "", "", ""))
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    client = HttpClient(Target("webhook", base, env=os.environ), deadline=_DEADLINE)
+    client = HttpClient(base, os.environ, deadline=_DEADLINE)
     try:
         reply = client.request(
             "POST", parts.path, query=query, content=body, headers=headers

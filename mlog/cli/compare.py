@@ -26,7 +26,8 @@ from mlog.reader.compare import (
     number_json,
     read_runs,
 )
-from mlog.reader.curves import Summary, short
+from mlog.reader.condense import Summary
+from mlog.reader.numbers import short
 from mlog.reader.page_facts import SAMPLE, Page
 from mlog.reader.page_words import one_line, rest_text, value_text
 from mlog.reader.series import History

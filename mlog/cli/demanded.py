@@ -11,10 +11,10 @@ from pathlib import Path
 
 from mlog.folder import read_from
 from mlog.layout import SegmentName, parse_segment
-from mlog.reader.curves import sparkline
 from mlog.reader.fields import whole_from
 from mlog.reader.follow import parse_line
 from mlog.reader.series import are_numbers, read_history
+from mlog.reader.sparkline import sparkline
 from mlog.reader.state import RunState
 
 __all__ = ["CURVE_WIDTH", "count_trouble", "curve_of", "last_step"]

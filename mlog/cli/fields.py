@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from mlog.cli.demanded import last_step
 from mlog.errors import MlogError
 from mlog.reader.alive import seconds_of
-from mlog.reader.curves import short
+from mlog.reader.numbers import short
 from mlog.reader.page_facts import SYMBOLS
 from mlog.reader.page_words import moment, one_line, span, value_text
 from mlog.reader.state import RunState

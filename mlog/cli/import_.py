@@ -138,8 +138,8 @@ def _from_mlflow(
 
         yield from stored_runs(_path(source), experiments, max_file=max_file)
         return
-    from mlog.sources.http import Client
     from mlog.sources.mlflow import Server, address_of
+    from mlog.sources.mlflow_client import Client
 
     try:
         client = Client(address_of(source), os.environ)

@@ -25,16 +25,9 @@ from mlog.errors import MlogError
 from mlog.escaping import inline
 from mlog.reader.braille import LEAST_WIDTH, braille_plot
 from mlog.reader.compare import number_json
-from mlog.reader.curves import (
-    Column,
-    Summary,
-    above_zero,
-    columns_of,
-    exact,
-    short,
-    summarize,
-    svg_curve,
-)
+from mlog.reader.condense import Column, Summary, above_zero, columns_of, summarize
+from mlog.reader.curves import svg_curve
+from mlog.reader.numbers import exact, short
 from mlog.reader.page_facts import odd_text
 from mlog.reader.page_words import count_text, one_line, rest_text, size_text
 from mlog.reader.series import History, are_numbers, read_histories

@@ -29,9 +29,9 @@ from mlog.cli.table import (
 from mlog.errors import MlogError
 from mlog.escaping import escape
 from mlog.reader.alive import seconds_of
-from mlog.reader.curves import short
 from mlog.reader.fields import mapping_from, text_from, whole_from
 from mlog.reader.log_errors import MAX_LOG, LogErrors, read_errors
+from mlog.reader.numbers import short
 from mlog.reader.page_facts import SYMBOLS
 from mlog.reader.page_words import (
     moment,

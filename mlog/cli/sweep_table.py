@@ -21,7 +21,7 @@ from mlog.launch.sweep_plan import bare, title_of
 from mlog.launch.sweep_sampling import Listed
 from mlog.launch.sweep_signals import Signals
 from mlog.launch.sweep_trials import Trial
-from mlog.reader.curves import short
+from mlog.reader.numbers import short
 from mlog.reader.page_words import count_text, one_line, span
 
 __all__ = ["Table", "is_live", "summary_lines", "trial_json"]

@@ -25,13 +25,13 @@ from mlog.cli.table import print_lines
 from mlog.errors import MlogError
 from mlog.escaping import inline
 from mlog.reader.page_words import count_text, size_text
-from mlog.reader.verify import (
+from mlog.reader.verify import verify_run
+from mlog.reader.verify_results import (
     ArtifactProblem,
     Damage,
     Numbers,
     RunCheck,
     WriterCheck,
-    verify_run,
 )
 
 __all__ = ["command"]

@@ -17,12 +17,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from mlog.reader.curves import (
-    Column,
-    above_zero,
-    columns_of,
-    labelled_ticks,
-)
+from mlog.reader.condense import Column, above_zero, columns_of
+from mlog.reader.numbers import labelled_ticks
 
 __all__ = ["LEAST_WIDTH", "Range", "braille_plot", "range_of"]
 

@@ -10,8 +10,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from mlog.reader.curves import Summary, exact, short
+from mlog.reader.condense import Summary
 from mlog.reader.fields import mapping_from, text_from
+from mlog.reader.numbers import exact, short
 from mlog.reader.page_facts import Page, heading, read_page
 from mlog.reader.page_words import moment, span
 from mlog.reader.state import RunState

@@ -1,8 +1,8 @@
-"""Pictures of one metric: an inline SVG for pages, a line of blocks for terminals. Pure.
+"""The picture of one metric as an inline SVG. Pure.
 
 Invariants:
-    - A long series is drawn in columns that keep their least and greatest value, so no
-      spike is lost, whatever the size of the picture.
+    - A long series is drawn in columns (`condense`), so no spike is lost, whatever the
+      size of the picture.
     - NaN and the infinities are marks of their own: never left out, and never part of
       the scale.
     - Nothing that was logged can act on the page or the screen: texts are escaped,
@@ -11,36 +11,22 @@ Invariants:
 
 import html
 import math
-from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import Any
 
 from mlog.escaping import escape, inline
+from mlog.reader.condense import (
+    Column,
+    Summary,
+    above_zero,
+    columns_of,
+    summarize,
+)
+from mlog.reader.numbers import exact, labelled_ticks, nice_ticks, short, tick_texts
 
-__all__ = [
-    "Column",
-    "Frame",
-    "Summary",
-    "above_zero",
-    "axes",
-    "columns_of",
-    "curve",
-    "exact",
-    "labelled_ticks",
-    "marks",
-    "markup",
-    "nice_ticks",
-    "picture",
-    "short",
-    "sparkline",
-    "summarize",
-    "svg_curve",
-]
-
-_BLOCKS = "▁▂▃▄▅▆▇█"
-_NAN, _UP, _DOWN = "×", "↑", "↓"
+__all__ = ["Frame", "axes", "curve", "marks", "markup", "picture", "svg_curve"]
 
 _HEAD, _FOOT, _EDGE = 18.0, 15.0, 6.0  # pixels above, below and right of the plot
 _LETTER = 6.0  # pixels of a character of a label, 10 px high
@@ -48,7 +34,6 @@ _TITLE_LETTER = 6.4  # the same of the title, which is bold and 11 px high
 _TEXT_HEIGHT = 11.0  # least distance of the labels of the y axis
 _MARK = 7.0  # least distance of two marks of a kind
 _MAX_DOTS = 20  # points that get a dot each
-_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 # Mid tones with a contrast of at least 3:1 on white and on near black; a page that
 # knows its background sets the variables.
@@ -56,344 +41,9 @@ _LINE = "var(--mlog-line,#2f7fc4)"
 _BAD = "var(--mlog-bad,#d6453d)"
 
 
-# --- numbers -----------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """What is drawn at one place of the x axis.
-
-    Attributes:
-        first: Step of its first point.
-        last: Step of its last point.
-        low: Least finite value; NaN when there is none.
-        high: Greatest finite value; NaN when there is none.
-        end: Last finite value; NaN when there is none.
-        count: Number of points, finite or not.
-        nan: How many of them are NaN.
-        up: How many are infinite.
-        down: How many are minus infinity.
-    """
-
-    first: float
-    last: float
-    low: float
-    high: float
-    end: float
-    count: int
-    nan: int = 0
-    up: int = 0
-    down: int = 0
-
-    @property
-    def middle(self) -> float:
-        """Step at which the column is drawn."""
-        return self.first + (self.last - self.first) / 2
-
-    @property
-    def is_drawn(self) -> bool:
-        """Whether there is a finite value."""
-        return not math.isnan(self.low)
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """A series in some numbers.
-
-    Attributes:
-        count: Number of points, finite or not.
-        last: Value of the greatest step; NaN without points.
-        low: Least finite value; NaN when there is none.
-        high: Greatest finite value; NaN when there is none.
-        last_step: Step of `last`; NaN without points, like the next two.
-        low_step: Step at which `low` was first reached.
-        high_step: Step at which `high` was first reached.
-        nan: How many points are NaN.
-        up: How many are infinite.
-        down: How many are minus infinity.
-    """
-
-    count: int = 0
-    last: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
-    last_step: float = math.nan
-    low_step: float = math.nan
-    high_step: float = math.nan
-    nan: int = 0
-    up: int = 0
-    down: int = 0
-
-
-def summarize(steps: Collection[Any], values: Collection[Any]) -> Summary:
-    """Return last, least and greatest value of a series, and what is not finite.
-
-    Args:
-        steps: Position of each value, in any order.
-        values: The values; what is no number counts as NaN.
-    """
-    at, of = _points(steps, values)
-    finite = _finite(of)
-    if not of:
-        return Summary()
-    low = min(finite, default=math.nan)
-    high = max(finite, default=math.nan)
-    nan, up, down = _odd_ones(of) if len(finite) < len(of) else (0, 0, 0)
-    return Summary(
-        *(len(of), of[-1], low, high, at[-1]),
-        *(at[of.index(low)] if finite else math.nan,),
-        *(at[of.index(high)] if finite else math.nan,),
-        *(nan, up, down),
-    )
-
-
-def columns_of(
-    steps: Collection[Any], values: Collection[Any], most: int
-) -> list[Column]:
-    """Return a series as at most so many columns of equal width, from left to right.
-
-    Up to `most` points are a column each. Places without a point have no column.
-
-    Args:
-        steps: Position of each value, in any order; they may repeat.
-        values: The values; what is no number counts as NaN.
-        most: Greatest number of columns, at least 1.
-    """
-    at, of = _points(steps, values)
-    if len(of) <= most:
-        return [_column([x], [y]) for x, y in zip(at, of, strict=True)]
-    spans = pairwise(_edges(at, most))
-    return [_column(at[a:b], of[a:b]) for a, b in spans if a < b]
-
-
-def nice_ticks(low: float, high: float, most: int) -> list[float]:
-    """Return round numbers from `low` to `high` in equal steps of 1, 2 or 5 times 10ⁿ.
-
-    Args:
-        low: Least finite number of an axis.
-        high: Greatest; where it is not greater than `low`, the only tick is `low`.
-        most: About how many ticks there is room for, at least 1.
-
-    Returns:
-        Rising numbers, at least one; two or more wherever floats can tell them apart.
-    """
-    if not high > low:
-        return [low]
-    for parts in (most, most * 2, most * 4):
-        # A difference of the ends themselves could be too large for a float.
-        step = _nice_step(high / parts - low / parts)
-        ticks = [*_multiples(low, high, step)] if step > 0 else []
-        if len(ticks) > 1:
-            return ticks
-    return [low]
-
-
-def _multiples(low: float, high: float, step: float) -> Iterator[float]:
-    """Yield the multiples of a step from `low` to `high`, some ten at most."""
-    first, last = math.ceil(low / step), math.floor(high / step)
-    if last - first > 100 or step < math.ulp(max(abs(low), abs(high))):
-        return  # so near to each other that the numbers are no longer round
-    digits = 15 - math.floor(math.log10(step)) if step < 1 else 0
-    for count in range(first, last + 1):
-        yield round(count * step, digits) if 0 < digits < 300 else count * step
-
-
-def _nice_step(raw: float) -> float:
-    """Return the least step of 1, 2 or 5 times a power of ten that is not below."""
-    if not raw > 0:
-        return 0.0
-    exponent = math.floor(math.log10(raw))
-    steps = (float(f"{factor}e{exponent}") for factor in (1, 2, 5))
-    return next((step for step in steps if step >= raw), float(f"1e{exponent + 1}"))
-
-
-def _points(
-    steps: Collection[Any], values: Collection[Any]
-) -> tuple[list[float], list[float]]:
-    """Return steps and values as floats, by rising step."""
-    of = _floats(values)
-    at = _floats(steps)
-    if len(at) != len(of):
-        raise ValueError(f"expected as many steps as values, got {len(at)}, {len(of)}")
-    if len(_finite(at)) < len(at):  # no axis can show these
-        at = [float(n) for n in range(len(of))]
-    if any(a > b for a, b in pairwise(at)):
-        order = sorted(range(len(at)), key=at.__getitem__)
-        at, of = [at[n] for n in order], [of[n] for n in order]
-    return at, of
-
-
-def _floats(numbers: Collection[Any]) -> list[float]:
-    """Return a list or array as floats."""
-    plain = numbers.tolist() if hasattr(numbers, "tolist") else numbers
-    try:
-        return [*map(float, plain)]
-    except (TypeError, ValueError, OverflowError):
-        return [*map(_float, plain)]
-
-
-def _float(value: Any) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf
-    except (TypeError, ValueError):
-        return math.nan
-
-
-def _finite(numbers: list[float]) -> list[float]:
-    """Return the finite ones; the list itself where all are."""
-    if math.isfinite(sum(numbers)):  # a sum is many times faster than a look at each
-        return numbers
-    return [*filter(math.isfinite, numbers)]
-
-
-def _odd_ones(values: list[float]) -> tuple[int, int, int]:
-    """Count NaN, infinity and minus infinity."""
-    nan = sum(map(math.isnan, values))
-    return nan, values.count(math.inf), values.count(-math.inf)
-
-
-def _column(at: list[float], of: list[float]) -> Column:
-    finite = _finite(of)
-    nan, up, down = _odd_ones(of) if len(finite) < len(of) else (0, 0, 0)
-    if not finite:
-        void = math.nan
-        return Column(at[0], at[-1], void, void, void, len(of), nan, up, down)
-    low, high, end = min(finite), max(finite), finite[-1]
-    return Column(at[0], at[-1], low, high, end, len(of), nan, up, down)
-
-
-def _edges(at: list[float], count: int) -> Iterator[int]:
-    """Yield where columns of equal width begin in the points, and the end."""
-    span = at[-1] - at[0]
-    yield 0
-    for n in range(1, count):
-        yield bisect_left(at, at[0] + span * (n / count))
-    yield len(at)
-
-
-# --- texts -------------------------------------------------------------------------
-
-
 def markup(text: str) -> str:
     """Return the text for HTML or XML, also inside of quotes; controls are shown."""
     return html.escape(escape(text))
-
-
-def exact(value: float) -> str:
-    """Return all digits of a number, without a `.0`: `0.1`, `5`, `1e+300`, `NaN`."""
-    value = float(value)
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "Infinity" if value > 0 else "-Infinity"
-    return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
-
-
-def short(value: float) -> str:
-    """Return a number with about four digits, as in `0.1235`, `41,230` and `1.2e-7`."""
-    if not math.isfinite(value) or value == 0:
-        return exact(value)
-    size = abs(value)
-    if 1e-4 <= size < 1:
-        return _trimmed(f"{value:.{3 - math.floor(math.log10(size))}f}")
-    if 1 <= size < 1e9:
-        decimals = max(0, 3 - math.floor(math.log10(size)))
-        text = f"{value:,.{decimals}f}"
-        return _trimmed(text) if decimals else text
-    return _power(f"{value:.3e}")
-
-
-def _power(text: str) -> str:
-    """Shorten `1.200e-07` to `1.2e-7`."""
-    number, _, exponent = text.partition("e")
-    return f"{_trimmed(number)}e{int(exponent)}"
-
-
-def _trimmed(text: str) -> str:
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def _tick_texts(ticks: list[float]) -> list[str]:
-    """Return labels of an axis, all with the digits that tell them apart."""
-    if len(ticks) < 2:
-        return [short(tick) for tick in ticks]
-    step = ticks[1] - ticks[0]
-    largest = max(map(abs, ticks))
-    for size, prefix in _PREFIXES if 1e4 <= largest < 1e15 else ():
-        if largest >= size and step >= size / 100:
-            return [_scaled(tick / size, step / size, prefix) for tick in ticks]
-    if 1e-4 <= largest < 1e15:
-        return [_scaled(tick, step, "") for tick in ticks]
-    digits = min(15, max(0, math.ceil(math.log10(largest / step) - 1e-9)))
-    return [_power(f"{tick:.{digits}e}") if tick else "0" for tick in ticks]
-
-
-def _scaled(value: float, step: float, prefix: str) -> str:
-    decimals = min(15, max(0, -math.floor(math.log10(step) + 1e-9)))
-    text = _trimmed(f"{value:.{decimals}f}")
-    return "0" if text in ("0", "-0") else text + prefix
-
-
-# --- a line of blocks --------------------------------------------------------------
-
-
-def sparkline(values: Collection[Any], width: int = 24) -> str:
-    """Draw a series as one line of Unicode blocks of eight heights.
-
-    Up to `width` values are a block each. Of more, two blocks each stand for the least
-    and the greatest value of a stretch, in their order, so that spikes stay. `×` is a
-    NaN, `↑` and `↓` are the infinities; in a stretch with some of these the mark stands
-    beside the value that is farther from the middle of the whole range.
-
-    Args:
-        values: In their order; what is no number counts as NaN.
-        width: Most characters to return, at least 2.
-    """
-    if width < 2:
-        raise ValueError(f"width must be at least 2, got {width!r}")
-    of = _floats(values)
-    finite = _finite(of)
-    low, high = min(finite, default=0.0), max(finite, default=0.0)
-    if len(of) > width:
-        middle = low / 2 + high / 2
-        pairs = width // 2
-        cuts = [len(of) * n // pairs for n in range(pairs + 1)]
-        of = [v for a, b in pairwise(cuts) for v in _two_of(of[a:b], middle)]
-    return "".join(_block(value, low, high) for value in of)
-
-
-def _two_of(values: list[float], middle: float) -> list[float]:
-    """Return what two blocks show of a stretch."""
-    finite = _finite(values)
-    odd = next((v for v in values if not math.isfinite(v)), None)
-    if not finite:
-        return [values[0], values[-1]]
-    low, high = min(finite), max(finite)
-    if odd is None:
-        pair = [low, high]
-    else:
-        pair = [high if high - middle >= middle - low else low, odd]
-    return sorted(pair, key=lambda one: _place(values, one))
-
-
-def _place(values: list[float], wanted: float) -> int:
-    """Return where a value first stands; NaN equals nothing, so it is asked for."""
-    if math.isnan(wanted):
-        return next(n for n, value in enumerate(values) if math.isnan(value))
-    return values.index(wanted)
-
-
-def _block(value: float, low: float, high: float) -> str:
-    if math.isnan(value):
-        return _NAN
-    if math.isinf(value):
-        return _UP if value > 0 else _DOWN
-    span = high / 2 - low / 2
-    if span <= 0:
-        return _BLOCKS[3]
-    return _BLOCKS[min(7, int((value / 2 - low / 2) / span * 8))]
 
 
 # --- a curve -----------------------------------------------------------------------
@@ -473,11 +123,6 @@ def svg_curve(
     else:
         parts += _empty(columns, found, width, height)
     return picture(parts, _description(title, found, log, of), width, height)
-
-
-def above_zero(values: Collection[Any]) -> list[float]:
-    """Return values for a logarithmic axis: what it cannot show is minus infinity."""
-    return [-math.inf if value <= 0 else value for value in _floats(values)]
 
 
 def picture(parts: Iterable[str], description: str, width: int, height: int) -> str:
@@ -575,24 +220,6 @@ def axes(
     return frame, _y_axis(frame, ticks, labels) + _x_axis(frame)
 
 
-def labelled_ticks(
-    low: float, high: float, most: int, *, log: bool = False
-) -> tuple[list[float], list[str]]:
-    """Return round numbers for an axis, and the texts that stand beside them.
-
-    Args:
-        low: Least finite number of the axis; above zero, if `log`.
-        high: Greatest.
-        most: About how many there is room for.
-        log: Whether the axis is logarithmic.
-    """
-    if log:
-        ticks = _log_ticks(low, high, most)
-        return ticks, [_log_text(tick) for tick in ticks]
-    ticks = nice_ticks(low, high, most)
-    return ticks, _tick_texts(ticks)
-
-
 def _padded(low: float, high: float) -> tuple[float, float]:
     """Widen a range a little, so that the curve does not lie on the frame."""
     if low == high:
@@ -609,22 +236,6 @@ def _share(value: float, ends: tuple[float, float]) -> float:
     if not span > 0:
         return 0.5
     return min(1.0, max(0.0, (value / 2 - ends[0] / 2) / span))
-
-
-def _log_ticks(low: float, high: float, most: int) -> list[float]:
-    """Return powers of ten; where no two are in the range, other round numbers."""
-    first, last = math.floor(math.log10(low)), math.floor(math.log10(high))
-    powers = [float(f"1e{n}") for n in range(first, last + 1)]
-    powers = [tick for tick in powers if low <= tick <= high]
-    if len(powers) > 1:
-        return powers[:: math.ceil(len(powers) / (most + 1))]
-    between = [float(f"{n}e{first + k}") for k in (0, 1) for n in (1, 2, 5)]
-    between = [tick for tick in between if low <= tick <= high]
-    return between if len(between) > 1 else nice_ticks(low, high, most)
-
-
-def _log_text(value: float) -> str:
-    return short(value) if 1e-4 <= value < 1e5 else _power(f"{value:.3e}")
 
 
 # --- parts of the picture ----------------------------------------------------------
@@ -653,7 +264,7 @@ def _x_axis(frame: Frame) -> str:
     low, high = frame.xs
     width = frame.right - frame.left
     ticks = _whole(nice_ticks(low, high, max(2, int(width // 55))))
-    labels = _tick_texts(ticks)
+    labels = tick_texts(ticks)
     texts = "".join(
         _x_label(frame, frame.x(tick), label)
         for tick, label in zip(ticks, labels, strict=True)

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from mlog.folder import read_from
-from mlog.reader.curves import Summary, exact, markup, short, svg_curve
+from mlog.reader.condense import Summary
+from mlog.reader.curves import markup, svg_curve
 from mlog.reader.fields import text_from
+from mlog.reader.numbers import exact, short
 from mlog.reader.page_facts import (
     SAMPLE,
     SYMBOLS,

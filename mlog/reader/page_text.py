@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from mlog.reader.curves import Summary, short
+from mlog.reader.condense import Summary
 from mlog.reader.fields import text_from
+from mlog.reader.numbers import short
 from mlog.reader.page_facts import (
     SAMPLE,
     SYMBOLS,

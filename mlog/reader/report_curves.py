@@ -7,19 +7,9 @@ see fewer colours can tell apart, and then again with other dashes.
 
 from collections.abc import Iterator, Sequence
 
-from mlog.reader.curves import (
-    Column,
-    Frame,
-    axes,
-    columns_of,
-    curve,
-    exact,
-    marks,
-    markup,
-    picture,
-    short,
-    summarize,
-)
+from mlog.reader.condense import Column, columns_of, summarize
+from mlog.reader.curves import Frame, axes, curve, marks, markup, picture
+from mlog.reader.numbers import exact, short
 from mlog.reader.page_words import one_line
 from mlog.reader.series import History
 

@@ -13,8 +13,9 @@ from mlog.reader.compare import (
     delta_text,
     run_names,
 )
-from mlog.reader.curves import exact, markup, short
+from mlog.reader.curves import markup
 from mlog.reader.fields import mapping_from, text_from
+from mlog.reader.numbers import exact, short
 from mlog.reader.page_facts import SAMPLE, SYMBOLS, Page, heading, tail_of
 from mlog.reader.page_html import page_html
 from mlog.reader.page_words import (

@@ -23,11 +23,11 @@ import orjson
 from mlog.errors import MlogError
 from mlog.escaping import inline
 from mlog.folder import Folder
+from mlog.http import HttpError
 from mlog.layout import SegmentName, parse_segment
 from mlog.reader.state import RunState, read_state
 from mlog.shipping.agenda import Agenda, Size, Todo, rfc3339
 from mlog.shipping.cursor import Cursor, DeadLetter, Place, TakenOverError
-from mlog.shipping.http import HttpError
 from mlog.shipping.retry import Backoff
 from mlog.shipping.sink import (
     Batch,

@@ -1,15 +1,12 @@
 """When to try again. Pure: clock and random numbers are arguments.
 
-Source: Marc Brooker, "Exponential Backoff And Jitter" (full jitter); RFC 9110, section
-10.2.3 (Retry-After).
+Source: Marc Brooker, "Exponential Backoff And Jitter" (full jitter).
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 
-__all__ = ["Backoff", "parse_retry_after"]
+__all__ = ["Backoff"]
 
 _LONGEST = 3600.0
 
@@ -51,26 +48,3 @@ class Backoff:
         if blocked:
             return self.pause + random() * min(span, self.pause)
         return random() * span
-
-
-def parse_retry_after(value: str | None, now: float) -> float | None:
-    """Return the seconds that a Retry-After header asks for.
-
-    Args:
-        value: The header's value: seconds, or an HTTP date. None: there is none.
-        now: Seconds since the epoch, for the date.
-
-    Returns:
-        0 to 3600; None for what is no such value.
-    """
-    if value is None:
-        return None
-    text = value.strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text[:9]), _LONGEST)
-    try:
-        moment = parsedate_to_datetime(text).timestamp()
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
-    wait = moment - now
-    return min(max(wait, 0.0), _LONGEST) if math.isfinite(wait) else None

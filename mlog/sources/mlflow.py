@@ -4,39 +4,36 @@ Read page by page: memory holds the heads of an experiment's runs and a page of 
 metric of one run. A metric's history comes in order of time, so that histories are
 merged without being held.
 
-MLflow's SQL stores keep infinities as the greatest finite numbers; these become
-infinities again.
-
 Source: MLflow 3.17, `mlflow/protos/service.proto` and `server/handlers.py`, tried
 against its server.
 """
 
-import heapq
-import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from hashlib import sha256
-from itertools import groupby
-from operator import attrgetter
-from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 import orjson
 
-from mlog.errors import MlogError
-from mlog.sources.copies import Advance, File, Origin, Point, value_from
-from mlog.sources.http import Client, HTTPError
+from mlog.sources.copies import Advance, File, Point
+from mlog.sources.mlflow_client import Client, ServerError
+from mlog.sources.mlflow_facts import (
+    Value,
+    check_size,
+    chosen,
+    facts_of,
+    merged_points,
+    number_in,
+    objects_in,
+    pairs_in,
+    text_in,
+    whole_in,
+    with_families,
+)
 
-__all__ = [
-    "Server",
-    "Value",
-    "address_of",
-    "facts_of",
-    "merged_points",
-    "number_in",
-    "with_families",
-]
+__all__ = ["Server", "ServerRun", "address_of"]
 
 _API = "/api/2.0/mlflow"
 _PROXY = "/api/2.0/mlflow-artifacts/artifacts"
@@ -49,19 +46,6 @@ _HELD = 100_000
 
 _MAX_FOLDERS = 10_000
 _MAX_DEPTH = 50
-_GREATEST = 1.7976931348623157e308
-_STATUS = {"FINISHED": "Completed", "FAILED": "Failed", "KILLED": "Canceled"}
-_TAKEN = ("mlflow.runName", "mlflow.note.content", "mlflow.parentRunId")
-"""Tags that become something else."""
-
-
-class Value(NamedTuple):
-    """One number of a metric; the time in milliseconds."""
-
-    time: int
-    step: int
-    name: str
-    value: float
 
 
 def address_of(text: str) -> str:
@@ -92,22 +76,15 @@ class Server:
         Raises:
             MlogError: One is not there, or the server refuses.
         """
-        wanted = list(experiments)
         found = list(self._experiments())
-        for name in wanted:
-            if not any(name in (e["name"], e["experiment_id"]) for e in found):
-                names = ", ".join(sorted(e["name"] for e in found)[:20])
-                raise MlogError(f"no experiment {name!r} there; there are: {names}")
-        for experiment in found:
-            keys = (experiment["name"], experiment["experiment_id"])
-            if not wanted or any(key in wanted for key in keys):
-                yield self._runs_of(experiment)
+        for experiment in chosen(found, experiments, _name_and_id):
+            yield self._runs_of(experiment)
 
     def _experiments(self) -> Iterator[dict[str, Any]]:
         for page in self._pages("/experiments/search", {"max_results": _PAGE}):
-            for experiment in _objects(page.get("experiments")):
+            for experiment in objects_in(page.get("experiments")):
                 name = experiment.get("name")
-                if isinstance(name, str) and _text(experiment, "experiment_id"):
+                if isinstance(name, str) and text_in(experiment, "experiment_id"):
                     yield experiment
 
     def _runs_of(self, experiment: dict[str, Any]) -> list["ServerRun"]:
@@ -119,9 +96,9 @@ class Server:
         }
         found = []
         for page in self._pages("/runs/search", ask):
-            for run in _objects(page.get("runs")):
+            for run in objects_in(page.get("runs")):
                 info = run.get("info")
-                if isinstance(info, dict) and _text(info, "run_id"):
+                if isinstance(info, dict) and text_in(info, "run_id"):
                     found.append(ServerRun(self, run, experiment["name"]))
         return with_families(found)
 
@@ -144,12 +121,12 @@ class Server:
         ask["max_results"] = page_size
         while True:
             page = self._client.get(f"{_API}/metrics/get-history", ask)
-            for point in _objects(page.get("metrics")):
+            for point in objects_in(page.get("metrics")):
                 value = number_in(point.get("value"))
                 if value is None:
                     continue
                 yield Value(
-                    _whole(point, "timestamp"), _whole(point, "step"), name, value
+                    whole_in(point, "timestamp"), whole_in(point, "step"), name, value
                 )
             token = page.get("next_page_token")
             if not token or token == ask.get("page_token"):
@@ -163,12 +140,12 @@ class Server:
         while folders and seen < _MAX_FOLDERS:
             folder, seen = folders.pop(), seen + 1
             for item in self._listed(run_id, folder):
-                path = _text(item, "path")
+                path = text_in(item, "path")
                 if item.get("is_dir"):
                     if path.count("/") < _MAX_DEPTH:
                         folders.append(path)
                 elif path:
-                    size = _whole(item, "file_size")
+                    size = whole_in(item, "file_size")
                     open_it = partial(self._open, run_id, uri, path, size)
                     yield File(path, size, open_it)
 
@@ -176,7 +153,7 @@ class Server:
         ask = {"run_id": run_id} | ({"path": folder} if folder else {})
         while True:
             page = self._client.get(f"{_API}/artifacts/list", ask)
-            yield from _objects(page.get("files"))
+            yield from objects_in(page.get("files"))
             token = page.get("next_page_token")
             if not token or token == ask.get("page_token"):
                 return
@@ -185,8 +162,7 @@ class Server:
     def _open(
         self, run_id: str, uri: str, path: str, size: int
     ) -> AbstractContextManager[BinaryIO]:
-        if size > self.max_file:
-            raise MlogError(f"has {size:,} bytes; --max-file would take it")
+        check_size(size, self.max_file)
         base = uri.removeprefix("mlflow-artifacts:")
         if base != uri and base.startswith("/") and not base.startswith("//"):
             address = f"{_PROXY}{quote(base)}/{quote(path)}"
@@ -203,8 +179,8 @@ class ServerRun:
         self._server, self._info = server, run["info"]
         data = run.get("data")
         data = data if isinstance(data, dict) else {}
-        self._names = [_text(m, "key") for m in _objects(data.get("metrics"))]
-        params, tags = _pairs(data.get("params")), _pairs(data.get("tags"))
+        self._names = [text_in(m, "key") for m in objects_in(data.get("metrics"))]
+        params, tags = pairs_in(data.get("params")), pairs_in(data.get("tags"))
         self.notes: list[str] = []
         state = sha256(orjson.dumps(run, option=orjson.OPT_SORT_KEYS)).hexdigest()
         self.origin = facts_of(self._info, params, tags, experiment, state)
@@ -224,118 +200,13 @@ class ServerRun:
         if not self._server.max_file:
             return
         try:
-            uri = _text(self._info, "artifact_uri")
+            uri = text_in(self._info, "artifact_uri")
             yield from self._server.files(self.origin.run_id, uri)
-        except HTTPError as exc:
+        except ServerError as exc:
             if exc.status == 0:
                 raise
             self.notes.append(f"files cannot be listed: {exc}")
 
 
-# --- what the server and a folder of files share -------------------------------------
-
-
-def facts_of(
-    info: Mapping[str, Any],
-    params: Mapping[str, str],
-    tags: Mapping[str, str],
-    experiment: str,
-    state: str,
-) -> Origin:
-    """Return what MLflow says of a run, in our words."""
-    run_id, ended = _text(info, "run_id"), _whole(info, "end_time")
-    status = _STATUS.get(str(info.get("status")))
-    user = _text(info, "user_id") or tags.get("mlflow.user", "")
-    git = {
-        "commit": tags.get("mlflow.source.git.commit"),
-        "branch": tags.get("mlflow.source.git.branch"),
-        "remote": tags.get("mlflow.source.git.repoURL"),
-    }
-    known = {key: value for key, value in git.items() if value}
-    start: dict[str, Any] = {"git": known} if known else {}
-    if script := tags.get("mlflow.source.name"):
-        start["argv"] = [script]
-    return Origin(
-        tool="mlflow",
-        source=f"mlflow:{run_id}",
-        state=state,
-        run_id=run_id,
-        experiment=experiment,
-        name=tags.get("mlflow.runName") or _text(info, "run_name") or run_id,
-        began=_whole(info, "start_time") * 1_000,
-        ended=ended * 1_000 if ended else None,
-        status=status,
-        description=tags.get("mlflow.note.content", ""),
-        params={name: value_from(text) for name, text in params.items()},
-        tags={k: v for k, v in tags.items() if k not in _TAKEN},
-        properties={"import.user": user} if user else {},
-        start=start,
-    )
-
-
-class HasParent(Protocol):
-    """A run that may name its parent."""
-
-    origin: Origin
-    parent_id: str
-
-
-_R = TypeVar("_R", bound=HasParent)
-
-
-def with_families(runs: list[_R]) -> list[_R]:
-    """Tell runs of one experiment of their parents and children; parents come first."""
-    by_id = {run.origin.run_id: run for run in runs}
-    for run in runs:
-        parent = by_id.get(run.parent_id)
-        if parent is not None and parent is not run:
-            own, other = run.origin, parent.origin
-            own.parent = (other.experiment, other.run_id)
-            other.children.append((own.experiment, own.run_id))
-    return sorted(runs, key=lambda run: run.origin.parent is not None)
-
-
-def merged_points(histories: Iterable[Iterator[Value]]) -> Iterator[Point]:
-    """Yield the points of several metrics by time, those of one moment together."""
-    merged = heapq.merge(*histories, key=attrgetter("time"))
-    for (time, step), group in groupby(merged, key=lambda v: (v.time, v.step)):
-        values: dict[str, float] = {}
-        for each in group:
-            if each.name in values:
-                yield Point(time * 1_000, step, values)
-                values = {}
-            values[each.name] = each.value
-        yield Point(time * 1_000, step, values)
-
-
-def number_in(value: object) -> float | None:
-    """Return a number as MLflow gives it; None for what is none."""
-    try:
-        number = float(value) if isinstance(value, int | float | str) else None
-    except ValueError:
-        return None
-    if number is None or isinstance(value, bool):
-        return None
-    return math.copysign(math.inf, number) if abs(number) == _GREATEST else number
-
-
-def _objects(value: object) -> list[dict[str, Any]]:
-    found = value if isinstance(value, list) else []
-    return [each for each in found if isinstance(each, dict)]
-
-
-def _pairs(value: object) -> dict[str, str]:
-    return {_text(p, "key"): _text(p, "value") for p in _objects(value)}
-
-
-def _text(data: Mapping[str, Any], name: str) -> str:
-    value = data.get(name)
-    return value if isinstance(value, str) else ""
-
-
-def _whole(data: Mapping[str, Any], name: str) -> int:
-    """Return an integer; protobuf's JSON may have it as a text."""
-    value = data.get(name)
-    if isinstance(value, str) and value.lstrip("-").isdecimal():
-        return int(value[:20])
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+def _name_and_id(experiment: dict[str, Any]) -> tuple[str, str]:
+    return experiment["name"], experiment["experiment_id"]

@@ -28,8 +28,10 @@ import orjson
 from mlog.errors import MlogError
 from mlog.folder import read_from
 from mlog.sources.copies import Advance, File, Origin, Point
-from mlog.sources.mlflow import (
+from mlog.sources.mlflow_facts import (
     Value,
+    check_size,
+    chosen,
     facts_of,
     merged_points,
     number_in,
@@ -68,18 +70,15 @@ def stored_runs(
         text = "no experiments of MLflow (<id>/meta.yaml)"
         raise MlogError(f"{text} in {path}; of a database give a server's address")
     names = {folder: meta.get("name") or folder.name for folder, meta in found}
-    for wanted in experiments:
-        if not any(wanted in (names[folder], folder.name) for folder, _ in found):
-            there = ", ".join(sorted(names.values())[:20])
-            raise MlogError(f"no experiment {wanted!r} there; there are: {there}")
-    for folder, _ in found:
-        if not experiments or {names[folder], folder.name} & {*experiments}:
-            runs = [
-                StoredRun(run, meta, names[folder], max_file)
-                for run in _folders(folder)
-                if (meta := _meta(run)) and meta.get("lifecycle_stage") != "deleted"
-            ]
-            yield with_families(runs)
+    for folder in chosen(
+        names, experiments, lambda folder: (names[folder], folder.name)
+    ):
+        runs = [
+            StoredRun(run, meta, names[folder], max_file)
+            for run in _folders(folder)
+            if (meta := _meta(run)) and meta.get("lifecycle_stage") != "deleted"
+        ]
+        yield with_families(runs)
 
 
 class StoredRun:
@@ -149,8 +148,7 @@ class StoredRun:
             yield File(name, size, partial(self._open, path, size))
 
     def _open(self, path: Path, size: int) -> AbstractContextManager[BinaryIO]:
-        if size > self._max_file:
-            raise MlogError(f"has {size:,} bytes; --max-file would take it")
+        check_size(size, self._max_file)
         return read_from(path)
 
 

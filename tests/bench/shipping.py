@@ -38,9 +38,9 @@ from pathlib import Path
 
 import orjson
 
-from mlog.shipping.http import HttpClient
+from mlog.http import HttpClient
 from mlog.shipping.shipper import Options, Shipper
-from mlog.shipping.sink import Target, Traits
+from mlog.shipping.sink import Traits
 from mlog.shipping.sinks.ndjson import NdjsonSink
 from mlog.shipping.target import parse_route
 
@@ -172,7 +172,7 @@ def post_bare(folder: Path, url: str) -> int:
     """Send the same bodies, read beforehand, by the same client."""
     lines = (folder / "metrics.jsonl").read_bytes().splitlines(keepends=True)
     bodies = [b"".join(lines[n : n + _BATCH]) for n in range(0, len(lines), _BATCH)]
-    client = HttpClient(Target("http", url, env={}))
+    client = HttpClient(url, {})
     began, used = time.perf_counter(), cpu()
     for body in bodies:
         client.request("POST", content=body)

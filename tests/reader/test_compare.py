@@ -16,7 +16,7 @@ from mlog.reader.compare import (
     number_json,
     read_runs,
 )
-from mlog.reader.curves import Summary
+from mlog.reader.condense import Summary
 from tests.reader.conftest import Writing
 
 NAN, INF = math.nan, math.inf

@@ -2,7 +2,6 @@
 
 import math
 import re
-from array import array
 from itertools import pairwise
 from typing import Any
 from xml.etree import ElementTree
@@ -13,21 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlog.escaping import escape
-from mlog.reader.curves import (
-    columns_of,
-    exact,
-    markup,
-    nice_ticks,
-    short,
-    sparkline,
-    summarize,
-    svg_curve,
-)
+from mlog.reader.condense import columns_of
+from mlog.reader.curves import markup, svg_curve
 
 SVG = "{http://www.w3.org/2000/svg}"
 NAN, INF = math.nan, math.inf
 
-finite = st.floats(allow_nan=False, allow_infinity=False)
 anything = st.floats()
 moderate = st.floats(-1e6, 1e6)
 steps_and = st.lists(st.tuples(st.integers(-(2**53), 2**53), anything), max_size=60)
@@ -64,165 +54,6 @@ def titles(picture: ElementTree.Element) -> list[str]:
     return [title.text or "" for title in picture.iter(f"{SVG}title")]
 
 
-class TestColumns:
-    """A long series becomes columns that keep what stands out."""
-
-    @given(steps_and, st.integers(1, 20))
-    def test_each_point_is_in_a_column(
-        self, series: list[tuple[int, float]], most: int
-    ) -> None:
-        """Its value lies between the column's least and greatest, or is counted."""
-        steps, values = [s for s, _ in series], [v for _, v in series]
-        columns = columns_of(steps, values, most)
-        assert sum(column.count for column in columns) == len(series)
-        for step, value in series:
-            own = [c for c in columns if c.first <= step <= c.last]
-            if math.isnan(value):
-                assert any(c.nan for c in own)
-            elif math.isinf(value):
-                assert any(c.up if value > 0 else c.down for c in own)
-            else:
-                assert any(c.low <= value <= c.high for c in own)
-
-    @given(steps_and, st.integers(1, 20))
-    def test_there_are_no_more_than_asked_for_from_left_to_right(
-        self, series: list[tuple[int, float]], most: int
-    ) -> None:
-        columns = columns_of([s for s, _ in series], [v for _, v in series], most)
-        assert len(columns) <= max(most, 0)
-        assert all(a.last <= b.first for a, b in pairwise(columns))
-
-    def test_few_points_are_a_column_each(self) -> None:
-        assert [c.end for c in columns_of([1, 2, 3], [5, 6, 7], 3)] == [5, 6, 7]
-
-    def test_columns_are_equally_wide_and_empty_places_have_none(self) -> None:
-        columns = columns_of([0, 1, 98, 99, 100], [1, 2, 3, 4, 5], 4)
-        assert [(c.first, c.last) for c in columns] == [(0, 1), (98, 100)]
-
-    def test_the_end_is_the_last_value_by_step(self) -> None:
-        (column,) = columns_of([3, 1, 2], [30, 10, 20], 1)
-        assert (column.end, column.low, column.high) == (30, 10, 30)
-
-    def test_points_of_one_step_are_one_column(self) -> None:
-        (column,) = columns_of([7] * 9, range(9), 4)
-        assert (column.low, column.high, column.count) == (0, 8, 9)
-
-
-class TestSummary:
-    """A series in some numbers."""
-
-    def test_of_a_series(self) -> None:
-        found = summarize([10, 20, 30, 40], [3.0, NAN, 1.0, 2.0])
-        assert (found.count, found.last, found.last_step) == (4, 2, 40)
-        assert (found.low, found.low_step, found.high, found.high_step) == (
-            1,
-            30,
-            3,
-            10,
-        )
-        assert (found.nan, found.up, found.down) == (1, 0, 0)
-
-    def test_infinities_are_no_extremes(self) -> None:
-        found = summarize([0, 1, 2], [INF, 5, -INF])
-        assert (found.low, found.high, found.up, found.down) == (5, 5, 1, 1)
-        assert found.last == -INF
-
-    def test_of_nothing(self) -> None:
-        found = summarize([], [])
-        assert found.count == 0
-        assert math.isnan(found.last)
-
-    def test_sum_that_overflows_hides_no_value(self) -> None:
-        assert summarize([0, 1], [1.7e308, 1.7e308]).nan == 0
-        assert summarize([0, 1], [1.7e308, 1.7e308]).high == 1.7e308
-
-    @pytest.mark.parametrize(
-        "values",
-        [[1, 2, 3], (1.0, 2, True + 2), array("d", [1, 2, 3]), np.array([1, 2, 3])],
-    )
-    def test_any_sequence_of_numbers_will_do(self, values: Any) -> None:
-        assert summarize(np.arange(3), values).high == 3
-
-    def test_what_is_no_number_counts_as_nan(self) -> None:
-        found = summarize(range(4), [None, "x", 10**400, -(10**400)])
-        assert (found.nan, found.up, found.down) == (2, 1, 1)
-
-    def test_steps_that_no_axis_can_show_are_replaced_by_the_index(self) -> None:
-        assert summarize([NAN, 5, INF], [7, 8, 9]).last_step == 2
-
-    def test_series_has_to_match_its_steps(self) -> None:
-        with pytest.raises(ValueError, match="as many steps as values, got 1, 2"):
-            summarize([1], [1, 2])
-
-
-class TestTicks:
-    """Axes have round numbers."""
-
-    @pytest.mark.parametrize(
-        ("low", "high", "most", "expected"),
-        [
-            (0, 10, 5, [0, 2, 4, 6, 8, 10]),
-            (0, 1, 2, [0, 0.5, 1]),
-            (-0.3, 0.3, 3, [-0.2, 0, 0.2]),
-            (0.1, 6.7, 2, [2, 4, 6]),
-            (120_071, 124_950, 2, [122_000, 124_000]),
-            (5, 5, 4, [5]),
-            (-1.7e308, 1.7e308, 2, [-1e308, 0, 1e308]),
-        ],
-    )
-    def test_are_multiples_of_1_2_5(
-        self, low: float, high: float, most: int, expected: list[float]
-    ) -> None:
-        assert nice_ticks(low, high, most) == expected
-
-    @given(finite, finite, st.integers(1, 8))
-    def test_rise_inside_of_the_range(
-        self, one: float, other: float, most: int
-    ) -> None:
-        low, high = sorted((one, other))
-        ticks = nice_ticks(low, high, most)
-        assert 1 <= len(ticks) <= 101
-        assert all(a < b for a, b in pairwise(ticks))
-        room = (high / 2 - low / 2) * 1e-6
-        assert all(low - room <= tick <= high + room for tick in ticks)
-
-    @given(moderate, st.floats(1e-3, 1e6), st.integers(2, 8))
-    def test_are_at_least_two(self, low: float, span: float, most: int) -> None:
-        assert len(nice_ticks(low, low + span, most)) >= 2
-
-
-class TestNumbers:
-    """Numbers for people, in short and with all digits."""
-
-    @pytest.mark.parametrize(
-        ("value", "expected"),
-        [
-            (0.0, "0"),
-            (5.0, "5"),
-            (0.123456, "0.1235"),
-            (0.00012341, "0.0001234"),
-            (1.2e-7, "1.2e-7"),
-            (9.99999, "10"),
-            (41230.0, "41,230"),
-            (-1234.56, "-1,235"),
-            (1e12, "1e12"),
-            (NAN, "NaN"),
-            (-INF, "-Infinity"),
-        ],
-    )
-    def test_short(self, value: float, expected: str) -> None:
-        assert short(value) == expected
-
-    @given(anything)
-    def test_exact_reads_back(self, value: float) -> None:
-        assert float(exact(value)) == value or math.isnan(value)
-
-    @given(st.floats(-1e300, 1e300))
-    def test_short_is_near(self, value: float) -> None:
-        assert float(short(value).replace(",", "")) == pytest.approx(value, rel=1e-3)
-        assert len(short(value)) <= 12
-
-
 class TestTexts:
     """What was logged is text, whatever it looks like."""
 
@@ -235,51 +66,6 @@ class TestTexts:
     def test_any_text_is_xml(self, text: str) -> None:
         element = ElementTree.fromstring(f'<a b="{markup(text)}">{markup(text)}</a>')
         assert not list(element)
-
-
-class TestSparkline:
-    """One line of eight heights."""
-
-    def test_heights(self) -> None:
-        assert sparkline(range(8)) == "▁▂▃▄▅▆▇█"
-
-    def test_what_is_not_finite_has_its_own_marks(self) -> None:
-        assert sparkline([0, NAN, 1, INF, -INF]) == "▁×█↑↓"
-
-    @pytest.mark.parametrize(
-        ("values", "expected"), [([], ""), ([7], "▄"), ([7, 7], "▄▄"), ([NAN], "×")]
-    )
-    def test_nothing_one_and_constant(self, values: list[float], expected: str) -> None:
-        assert sparkline(values) == expected
-
-    @given(st.lists(finite, min_size=1), st.integers(2, 40))
-    def test_extremes_stay(self, values: list[float], width: int) -> None:
-        line = sparkline(values, width)
-        assert len(line) <= width
-        if max(values) / 2 > min(values) / 2:
-            assert {"▁", "█"} <= set(line)
-
-    def test_spike_stays_at_its_place(self) -> None:
-        values = [0.5] * 10_000
-        values[7_500] = 9.0
-        assert sparkline(values, 8) == "▁▁▁▁▁▁█▁"
-
-    @given(st.lists(anything, min_size=1), st.integers(2, 40))
-    def test_what_is_not_finite_stays(self, values: list[float], width: int) -> None:
-        """A stretch shows one of its marks, and the extremes farther off stay too."""
-        line = sparkline(values, width)
-        assert len(line) <= width
-        assert any(not math.isfinite(v) for v in values) == bool(set(line) & {*"×↑↓"})
-
-    def test_spike_beside_nan_stays(self) -> None:
-        values = [0.5] * 1000
-        values[300:302] = [9.0, NAN]
-        line = sparkline(values, 10)
-        assert "█×" in line
-
-    def test_width_has_to_hold_a_pair(self) -> None:
-        with pytest.raises(ValueError, match="width must be at least 2, got 1"):
-            sparkline([1], 1)
 
 
 class TestCurve:

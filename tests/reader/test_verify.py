@@ -17,7 +17,8 @@ import mlog
 from mlog.entry import event_fields
 from mlog.errors import RunNotFoundError
 from mlog.folder import PRIVATE, Folder
-from mlog.reader.verify import Damage, RunCheck, WriterCheck, verify_run
+from mlog.reader.verify import verify_run
+from mlog.reader.verify_results import Damage, RunCheck, WriterCheck
 from mlog.run.writer import Place, Writer, WriterOptions
 from tests import helpers
 from tests.helpers import run_python

@@ -16,7 +16,8 @@ import pytest
 
 from mlog.shipping.cursor import open_place, read_cursors
 from tests.helpers import REPO
-from tests.shipping.conftest import Server, all_lines, hang_up, reply
+from tests.http_server import Server, hang_up, reply
+from tests.shipping.conftest import all_lines
 
 SHIP = """
 import os, signal, sys, threading

@@ -16,7 +16,8 @@ import pytest
 
 from mlog.run.remote import chosen_urls, dies_with_process, shown_url
 from tests.helpers import REPO, run_python
-from tests.shipping.conftest import Server, all_lines, reply
+from tests.http_server import Server, reply
+from tests.shipping.conftest import all_lines
 
 TRAIN = """
 import logging, os, sys, mlog

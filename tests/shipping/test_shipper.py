@@ -12,11 +12,11 @@ import pytest
 
 from mlog.errors import MlogError
 from mlog.folder import Folder
+from mlog.http import HttpError
 from mlog.reader.find import iter_runs
 from mlog.shipping.check import MemorySink
 from mlog.shipping.cursor import read_cursors
 from mlog.shipping.dead import retry_dead
-from mlog.shipping.http import HttpError
 from mlog.shipping.shipper import BusyError, Options, Shipper, open_delivery
 from mlog.shipping.sink import Batch, SendResult
 from mlog.shipping.sinks import open_sink
@@ -25,7 +25,8 @@ from mlog.shipping.status import read_status
 from mlog.shipping.target import parse_route
 from mlog.shipping.world import World
 from tests.helpers import REPO, FakeClock
-from tests.shipping.conftest import Request, Server, all_lines, entry, reply
+from tests.http_server import Request, Server, reply
+from tests.shipping.conftest import all_lines, entry
 
 ROUTE = parse_route("https://host/?name=memory", env={})
 

@@ -21,7 +21,7 @@ from mlog.shipping.sink import (
 from mlog.shipping.sinks import open_sink
 from mlog.shipping.target import parse_route
 from mlog.testing import check_sink as exported
-from tests.shipping.conftest import Server, reply
+from tests.http_server import Server, reply
 
 Read = Callable[[RunFacts], Iterable[int]]
 

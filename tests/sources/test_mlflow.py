@@ -23,12 +23,13 @@ from click.testing import CliRunner
 import mlog
 from mlog.cli import cli
 from mlog.errors import MlogError
+from mlog.http import Answer, HttpClient, HttpError
 from mlog.reader.series import read_histories
 from mlog.reader.state import read_state
 from mlog.reader.verify import verify_run
 from mlog.sources.copies import Copied, copy_run
-from mlog.sources.http import Client
 from mlog.sources.mlflow import Server, address_of
+from mlog.sources.mlflow_client import Client
 from tests.helpers import entries
 
 MLFLOW = (
@@ -258,21 +259,21 @@ def test_a_server_that_goes_away(
     tracking: Tracking, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was imported is told, and why there is no more."""
-    real, asked = Client.get, list[str]()
+    real, asked = HttpClient.open, list[str]()
 
-    def get(client: Client, path: str, params: Any) -> Any:
+    def open_(client: HttpClient, method: str, path: str, **how: Any) -> Answer:
         asked.append(path)
-        if len(asked) > 6:
-            client.url = "http://127.0.0.1:1"
-        return real(client, path, params)
+        if len(asked) > 8:
+            raise HttpError("no answer from there")
+        return real(client, method, path, **how)
 
-    monkeypatch.setattr(Client, "get", get)
+    monkeypatch.setattr(HttpClient, "open", open_)
     monkeypatch.setattr(time, "sleep", lambda _: None)
     args = ("import", "--from", "mlflow", tracking.url, "--dir", str(root))
     shown = CliRunner().invoke(cli, args)
     assert shown.exit_code == 1
     assert shown.stdout.startswith("imported ")
-    assert "mlog: stopped: http://127.0.0.1:1 cannot be reached" in shown.stderr
+    assert "mlog: stopped: no answer from there" in shown.stderr
 
 
 @pytest.mark.parametrize(

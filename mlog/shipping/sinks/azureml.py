@@ -23,7 +23,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from mlog.errors import MlogError
-from mlog.shipping.http import Auth
+from mlog.http import Auth
 from mlog.shipping.sink import Target
 from mlog.shipping.sinks.mlflow import MlflowSink
 

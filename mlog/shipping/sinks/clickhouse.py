@@ -25,7 +25,8 @@ from dataclasses import replace
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from mlog.errors import MlogError
-from mlog.shipping.http import Auth, HttpClient, Reply, bearer, result_of
+from mlog.http import Auth, Reply
+from mlog.shipping.http import bearer, client_of, result_of
 from mlog.shipping.sink import (
     DELIVERED,
     Batch,
@@ -107,7 +108,7 @@ class ClickhouseSink:
         self._coding, self._code = _coding(coding)
         self._create = create == "1"
         url = urlunsplit((parts.scheme, parts.netloc, "", "", ""))
-        self._client = HttpClient(replace(target, url=url), auth=_auth(target))
+        self._client = client_of(replace(target, url=url), auth=_auth(target))
 
     def send(self, batch: Batch) -> SendResult:
         """Insert the rows of a batch, the tables in turn."""

@@ -23,14 +23,14 @@ Credentials: of the URL, else the token of the target, else `MLFLOW_TRACKING_USE
 and `MLFLOW_TRACKING_PASSWORD`, else `MLFLOW_TRACKING_TOKEN`.
 """
 
-import base64
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
 from mlog.errors import MlogError, ModelNotFoundError
+from mlog.http import Auth
 from mlog.reader.entries import read_blocks, read_writers
-from mlog.shipping.http import Auth, bearer
+from mlog.shipping.http import bearer
 from mlog.shipping.sink import (
     DELIVERED,
     Batch,
@@ -61,6 +61,7 @@ from mlog.shipping.sinks.mlflow_batches import (
 from mlog.shipping.sinks.mlflow_check import mark_of, missing
 from mlog.shipping.sinks.mlflow_events import Changes, Texts, changes_of
 from mlog.shipping.sinks.mlflow_runs import RemoteRun, RemoteRuns
+from mlog.sources.mlflow_client import credentials
 
 __all__ = ["MlflowSink", "mlflow_auth", "open_sink"]
 
@@ -78,20 +79,8 @@ def open_sink(target: Target) -> "MlflowSink":
 
 def mlflow_auth(target: Target) -> Auth:
     """Return the credentials of a target, with MLflow's own variables as the last."""
-    usual, env = bearer(target), target.env
-
-    def headers() -> Mapping[str, str]:
-        if found := usual():
-            return found
-        user = env.get("MLFLOW_TRACKING_USERNAME")
-        password = env.get("MLFLOW_TRACKING_PASSWORD")
-        if user and password:
-            pair = f"{user}:{password}".encode()
-            return {"authorization": "Basic " + base64.b64encode(pair).decode()}
-        token = env.get("MLFLOW_TRACKING_TOKEN")
-        return {"authorization": f"Bearer {token}"} if token else {}
-
-    return headers
+    usual = bearer(target)
+    return lambda: usual() or credentials(target.env)
 
 
 class MlflowSink:

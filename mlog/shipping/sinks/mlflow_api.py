@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import orjson
 
 from mlog.errors import MlogError
-from mlog.shipping.http import HttpClient, Reply, excerpt, result_of
+from mlog.http import HttpClient, Reply, excerpt
+from mlog.shipping.http import client_of, result_of
 from mlog.shipping.sink import RunFile, SendResult, Target
 from mlog.shipping.sinks.mlflow_batches import Metric
 
@@ -99,7 +100,7 @@ class MlflowApi:
     @staticmethod
     def client(target: Target, **options: Any) -> HttpClient:
         """Return a client that reads replies as long as this API's."""
-        return HttpClient(target, max_reply=_MAX_REPLY, **options)
+        return client_of(target, max_reply=_MAX_REPLY, **options)
 
     # --- experiments and runs ---
 

@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
 from mlog.errors import MlogError
-from mlog.shipping.http import HttpClient, Reply, result_of
+from mlog.http import Reply
+from mlog.shipping.http import client_of, result_of
 from mlog.shipping.sink import (
     DELIVERED,
     Batch,
@@ -50,7 +51,7 @@ class NdjsonSink:
         if self._wanted not in (None, *_CODINGS):
             raise MlogError(f"coding must be one of {', '.join(_CODINGS)}")
         self._query = query
-        self._client = HttpClient(target)
+        self._client = client_of(target)
         self._coding = self._wanted or "gzip"
         self._codings = _codings()
         if self._coding not in self._codings:

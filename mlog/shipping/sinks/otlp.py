@@ -36,7 +36,8 @@ from urllib.parse import unquote, urlsplit
 import orjson
 
 from mlog.errors import MlogError
-from mlog.shipping.http import Auth, HttpClient, Reply, bearer, excerpt, result_of
+from mlog.http import Auth, Reply, excerpt
+from mlog.shipping.http import bearer, client_of, result_of
 from mlog.shipping.sink import (
     DELIVERED,
     Batch,
@@ -144,7 +145,7 @@ class _Way:
 
         self._headers = _pairs(setting("HEADERS"))
         self._gzip = setting("COMPRESSION") != "none"
-        self._client = HttpClient(
+        self._client = client_of(
             replace(target, url=_address(target, signal)),
             auth=_auth(target, self._headers),
             deadline=_seconds(setting("TIMEOUT")),

@@ -14,8 +14,9 @@ import httpx
 import pytest
 
 import mlog
+from mlog.http import HttpClient, HttpError, Reply
 from mlog.reader.state import read_state
-from mlog.shipping.http import HttpClient, HttpError, Reply
+from mlog.shipping.http import client_of
 from mlog.shipping.shipper import Options, open_delivery
 from mlog.shipping.sink import DELIVERED, Batch, RunEnd, SendResult, Sink, Target
 from mlog.shipping.sinks import open_sink
@@ -339,7 +340,7 @@ def meddled(
 
     def make(meddle: Callable[[str, bytes], Reply | bytes | None]) -> MlflowSink:
         def client(target: Target, **options: Any) -> Any:
-            return Meddler(HttpClient(target, max_reply=1 << 24, **options), meddle)
+            return Meddler(client_of(target, max_reply=1 << 24, **options), meddle)
 
         monkeypatch.setattr(MlflowApi, "client", client)
         sink = open_sink(parse_route(f"mlflow+{mlflow_url}", env={}).target)
@@ -672,7 +673,7 @@ def test_a_refused_host_name_is_told_by_its_name(
 ) -> None:
     """The server's health check passes all the same, so people look elsewhere."""
     target = Target("mlflow", "http://tracking.example:5000")
-    real = HttpClient(Target("mlflow", mlflow_url))
+    real = client_of(Target("mlflow", mlflow_url))
 
     class Renamed:
         def request(self, method: str, path: str = "", **how: Any) -> Reply:
