@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import click
 import orjson
 
 from mlog.cli.options import RunCommand, all_runs, dir_option, find, root_of, typed
+from mlog.cli.sink_table import sink_columns, sink_fields
 from mlog.cli.table import Column, fitted, print_lines, table_lines, width_of
 from mlog.errors import MlogError
 from mlog.escaping import inline
@@ -448,42 +448,12 @@ def _show(runs: Iterable[Path], state: Path | None, as_json: bool) -> None:
             click.echo(f"mlog: {inline(str(exc))}", err=True)
     if as_json:
         for each in found:
-            click.echo(orjson.dumps(asdict(each) | {"run": str(each.run)}))
+            click.echo(orjson.dumps(sink_fields(each)))
         return
     if not found:
         click.echo("mlog: none of these runs was sent anywhere", err=True)
         return
-    now = time.time()
-    columns = [
-        Column("RUN", [inline(f"{s.run.parent.name}/{s.run.name}") for s in found]),
-        Column("SINK", [inline(s.sink) for s in found], least=12),
-        Column("STATE", [s.state for s in found]),
-        Column("BEHIND", [f"{s.lag_entries:,}" for s in found], is_right=True),
-        Column("BYTES", [size_text(s.lag_bytes) for s in found], is_right=True, rank=3),
-        Column(
-            "AGE", [span(s.lag_seconds) if s.lag_bytes else "" for s in found], rank=2
-        ),
-        Column("SENT", [_sent(s) for s in found], is_right=True),
-        Column("ACKED", [_ago(s.acked, now) for s in found], rank=1),
-        Column(
-            "RATE",
-            [f"{s.rate:,.0f}/s" if s.rate else "" for s in found],
-            is_right=True,
-            rank=5,
-        ),
-        Column("RETRIES", [f"{s.retries:,}" for s in found], is_right=True, rank=4),
-        Column("DEAD", [f"{s.dead:,}" for s in found], is_right=True),
-        Column("ERROR", [inline(s.error) for s in found], least=10),
-    ]
+    runs_of = [inline(f"{s.run.parent.name}/{s.run.name}") for s in found]
+    columns = [Column("RUN", runs_of), *sink_columns(found, time.time())]
     width = width_of(sys.stdout, os.environ)
     print_lines(table_lines(fitted(columns, width)[0], width))
-
-
-def _sent(status: SinkStatus) -> str:
-    if status.files and not status.entries:
-        return size_text(status.bytes)
-    return f"{status.entries:,}"
-
-
-def _ago(moment: float, now: float) -> str:
-    return f"{span(max(now - moment, 0.0))} ago" if moment else "never"
