@@ -27,7 +27,6 @@ must not be sent again. So the count of what it rejected is told, and no entry.
 Source: OTLP specification 1.x; OpenTelemetry environment variables, protocol exporter.
 """
 
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -36,6 +35,7 @@ from urllib.parse import unquote, urlsplit
 import orjson
 
 from mlog.errors import MlogError
+from mlog.shipping.coding import gzip
 from mlog.shipping.http import Auth, HttpClient, Reply, bearer, excerpt, result_of
 from mlog.shipping.sink import (
     DELIVERED,
@@ -154,7 +154,7 @@ class _Way:
         content = orjson.dumps(body)
         headers = {"content-type": "application/json"}
         if self._gzip:
-            content = zlib.compress(content, 1, wbits=31)
+            content = gzip(content)
             headers["content-encoding"] = "gzip"
         reply = self._client.request("POST", content=content, headers=headers)
         if reply.status == 415 and self._gzip:
