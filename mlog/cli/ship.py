@@ -14,7 +14,7 @@ import click
 import orjson
 
 from mlog.cli.options import RunCommand, all_runs, dir_option, find, root_of, typed
-from mlog.cli.sink_table import sink_columns, sink_fields
+from mlog.cli.sink_table import sink_columns, sink_errors, sink_fields
 from mlog.cli.table import Column, fitted, print_lines, table_lines, width_of
 from mlog.errors import MlogError
 from mlog.escaping import inline
@@ -457,3 +457,5 @@ def _show(runs: Iterable[Path], state: Path | None, as_json: bool) -> None:
     columns = [Column("RUN", runs_of), *sink_columns(found, time.time())]
     width = width_of(sys.stdout, os.environ)
     print_lines(table_lines(fitted(columns, width)[0], width))
+    for error in sink_errors(found):
+        click.echo(error)

@@ -23,7 +23,7 @@ from mlog.cli.show_tables import (
     shown_sinks,
     writer_columns,
 )
-from mlog.cli.sink_table import sink_fields
+from mlog.cli.sink_table import sink_errors, sink_fields
 from mlog.cli.table import (
     Column,
     fit,
@@ -173,7 +173,7 @@ class _Sections:
                 _counted("children", state.children),
                 self._rows(child_columns, children(state, self._most)),
             ),
-            ("shipping", self._rows(shown_sinks, sinks)),
+            ("shipping", self._shipping(sinks)),
             (_log_title(log), self._log(log)),
         ]
         yield from self._head()
@@ -205,6 +205,12 @@ class _Sections:
             yield f"  exit code {code}"
         for line in escape(text_from(error.get("traceback"))).rstrip().splitlines():
             yield f"    {line}"
+
+    def _shipping(self, sinks: list[SinkStatus]) -> Iterator[str]:
+        """Yield how far each sink is, then what went wrong last, in full."""
+        yield from self._rows(shown_sinks, sinks)
+        for error in sink_errors(sinks):
+            yield f"  {self._paint(error, _RED)}"
 
     def _log(self, log: LogErrors) -> Iterator[str]:
         for entry in log.entries:

@@ -9,7 +9,7 @@ from mlog.escaping import inline
 from mlog.reader.page_words import size_text, span
 from mlog.shipping.status import SinkStatus
 
-__all__ = ["sink_columns", "sink_fields"]
+__all__ = ["sink_columns", "sink_errors", "sink_fields"]
 
 
 def sink_columns(found: Sequence[SinkStatus], now: float) -> list[Column]:
@@ -37,8 +37,12 @@ def sink_columns(found: Sequence[SinkStatus], now: float) -> list[Column]:
         ),
         Column("RETRIES", [f"{s.retries:,}" for s in found], is_right=True, rank=4),
         Column("DEAD", [f"{s.dead:,}" for s in found], is_right=True),
-        Column("ERROR", [inline(s.error) for s in found], least=10),
     ]
+
+
+def sink_errors(found: Sequence[SinkStatus]) -> list[str]:
+    """Return the last error of each sink that has one, a whole line each."""
+    return list(dict.fromkeys(inline(f"{s.sink}: {s.error}") for s in found if s.error))
 
 
 def sink_fields(status: SinkStatus) -> dict[str, Any]:

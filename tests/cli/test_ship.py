@@ -1,6 +1,8 @@
 """`mlog ship`."""
 
+import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -72,11 +74,28 @@ def test_status_is_a_table(
     monkeypatch.setenv("COLUMNS", "200")
     head, row = mlog("ship", run.name, "--status").stdout.splitlines()
     assert head.split() == (
-        "RUN SINK STATE BEHIND BYTES AGE SENT ACKED RATE RETRIES DEAD ERROR".split()
+        "RUN SINK STATE BEHIND BYTES AGE SENT ACKED RATE RETRIES DEAD".split()
     )
     assert row.startswith(f"mnist/{run.name}  lake  done ")
     monkeypatch.setenv("COLUMNS", "70")
     assert all(len(x) <= 70 for x in mlog("ship", "--status").stdout.splitlines())
+
+
+def test_status_tells_the_last_error_of_a_sink_in_full(
+    mlog: Mlog, run: Path, lake: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once for all runs, below the table: a terminal has no room for it beside."""
+    mlog("ship", "--to", lake + "?name=lake")
+    (path,) = run.glob(".ship/lake.*.json")
+    error = "no answer from http://logs.example.com: [Errno 111] Connection refused"
+    cursor = json.loads(path.read_text()) | {"error": error, "failures": 3}
+    path.write_text(json.dumps(cursor))
+    other = run.with_name(run.name[:-6] + "abcdef")
+    shutil.copytree(run, other)
+    monkeypatch.setenv("COLUMNS", "70")
+    lines = mlog("ship", "--all", "--status").stdout.splitlines()
+    assert len(lines) == 4
+    assert lines[3] == f"lake: {error}"
 
 
 def test_the_environment_names_the_sink(
