@@ -210,7 +210,8 @@ def _ship(
         bar.clear()
     if errors:
         raise errors[0]
-    _conclude(shippers, stop, as_json)
+    is_service = options.rescan is not None  # which ends only by being stopped
+    _conclude(shippers, stop, as_json, is_service=is_service)
 
 
 def _shipper(route: Route, options: Options, stop: _Stop) -> Shipper:
@@ -233,7 +234,9 @@ def _check_levels(shippers: list[Shipper]) -> None:
             )
 
 
-def _conclude(shippers: list[Shipper], stop: _Stop, as_json: bool) -> None:
+def _conclude(
+    shippers: list[Shipper], stop: _Stop, as_json: bool, *, is_service: bool
+) -> None:
     failed = False
     for shipper in shippers:
         failed = failed or bool(shipper.troubles)
@@ -254,7 +257,8 @@ def _conclude(shippers: list[Shipper], stop: _Stop, as_json: bool) -> None:
         bad = f"; {dead:,} refused, see --status" if dead else ""
         noun = "entry" if shipper.entries == 1 else "entries"
         click.echo(f"{shipper.entries:,} {noun}{more} sent to {name}{bad}")
-    if failed or stop.now.is_set():
+    is_cut = stop.now.is_set() and not is_service
+    if failed or is_cut:
         raise SystemExit(1)
 
 

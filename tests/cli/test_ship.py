@@ -197,7 +197,7 @@ def test_rm_knows_what_was_sent(mlog: Mlog, run: Path, lake: str) -> None:
 def test_a_service_ends_by_sigterm(
     start: Child, run: Path, lake: str, make_run: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """It waits for new runs, and stops cleanly."""
+    """It waits for new runs; to be stopped is its usual end, so the exit code is 0."""
     args = ("--all", "--follow", "--to", lake, "--state", str(tmp_path / "state"))
     child = start("-m", "mlog", "ship", *args)
     copy = tmp_path / "lake" / "mnist" / run.name / "run.json"
@@ -206,6 +206,6 @@ def test_a_service_ends_by_sigterm(
         os.sched_yield()
     child.terminate()
     _, errors = child.communicate(timeout=60)
-    assert child.returncode == 1
+    assert child.returncode == 0
     assert errors == b""
     assert not (run / ".ship").exists()
