@@ -1,6 +1,7 @@
 """`mlog ship`: sends runs to a sink, and says how far each sink is."""
 
 import contextlib
+import math
 import os
 import signal
 import sys
@@ -35,6 +36,7 @@ _RESCAN = 10.0
 _GRACE = 25.0
 _GIVE_UP = 3600.0
 _REDRAW = 0.2
+_HICCUP = 1.0
 _BAR = 24
 
 _EXAMPLES = """\b
@@ -263,16 +265,17 @@ def _conclude(
 
 
 class _Bar:
-    """One line on a terminal for work that takes a while."""
+    """One line on a terminal for work that takes a while; and what does not go well."""
 
     def __init__(self, shippers: list[Shipper], options: Options) -> None:
         self._shippers = shippers
         self._is_on = sys.stderr.isatty()
         self._began = time.monotonic()
         self._shown = False
-        self._first = 0
+        self._told: set[str] = set()
 
     def draw(self) -> None:
+        self._tell_trouble()
         if not self._is_on or time.monotonic() - self._began < 1.0:
             return
         sent = sum(s.sent for s in self._shippers)
@@ -284,19 +287,32 @@ class _Bar:
         seconds = time.monotonic() - self._began
         rate = entries / seconds
         eta = f", {span(left / (sent / seconds))} left" if sent and left else ""
-        errors = [
-            d.cursor.error for s in self._shippers for d in list(s.active.values())
-        ]
-        error = next((f"  {inline(e)}" for e in errors if e), "")
         bar = "█" * filled + "░" * (_BAR - filled)
         text = (
             f"{bar} {100 * share:3.0f} %  {size_text(sent)} of {size_text(total)}  "
-            f"{entries:,} entries, {rate:,.0f}/s{eta}{error}"
+            f"{entries:,} entries, {rate:,.0f}/s{eta}"
         )
         width = width_of(sys.stderr, os.environ) - 1
         sys.stderr.write("\r\x1b[2K" + text[:width])
         sys.stderr.flush()
         self._shown = True
+
+    def _tell_trouble(self) -> None:
+        """Say in a line of its own that a sink fails: once, until it goes well again."""
+        for shipper in self._shippers:
+            name = shipper.route.target.name
+            active = list(shipper.active.values())
+            since = min((d.failing_since for d in active), default=math.inf)
+            if since == math.inf:
+                self._told.discard(name)
+            elif name not in self._told and time.monotonic() - since > _HICCUP:
+                self._told.add(name)
+                self.clear()
+                error = next((d.cursor.error for d in active if d.cursor.error), "")
+                text = (
+                    f"mlog: {name}: {inline(error)}; it is tried until that is mended"
+                )
+                click.echo(text, err=True)
 
     def clear(self) -> None:
         if self._shown:

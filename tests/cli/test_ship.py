@@ -4,7 +4,10 @@ import json
 import os
 import shutil
 import signal
+import socket
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import orjson
@@ -191,6 +194,40 @@ def test_rm_knows_what_was_sent(mlog: Mlog, run: Path, lake: str) -> None:
     mlog("ship", "--to", lake + "?name=lake")
     assert mlog("rm", run.name, "--yes").exit_code == 0
     assert not run.exists()
+
+
+@pytest.mark.slow
+def test_a_server_that_is_down_is_told_of_once(start: Child, run: Path) -> None:
+    """Also without a terminal; when it is there, all is sent and the exit code is 0."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = free.getsockname()
+    url = f"http://me:s3cret@127.0.0.1:{address[1]}/in?name=logs&coding=identity"
+    child = start("-m", "mlog", "ship", "--to", url)
+    assert child.stderr is not None
+    line = child.stderr.readline().decode()
+    assert line.startswith(
+        f"mlog: logs: no answer from http://127.0.0.1:{address[1]}: "
+    )
+    assert line.endswith("; it is tried until that is mended\n")
+    assert "s3cret" not in line
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    with ThreadingHTTPServer(address, Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        output, errors = child.communicate(timeout=60)
+        server.shutdown()
+    assert (child.returncode, errors) == (0, b"")
+    assert output.endswith(b" entries sent to logs\n")
 
 
 @pytest.mark.slow
