@@ -146,7 +146,10 @@ def _read(file: Any) -> Request | None:
     while (line := file.readline()) not in (b"\r\n", b""):
         name, _, value = line.decode("latin-1").partition(":")
         headers[name.strip().lower()] = value.strip()
-    body = file.read(int(headers.get("content-length", "0")))
+    length = int(headers.get("content-length", "0"))
+    body = file.read(length)
+    if len(body) < length:  # the client was killed; no server takes half a request
+        return None
     return Request(method, target, headers, body)
 
 

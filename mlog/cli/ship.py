@@ -1,13 +1,13 @@
 """`mlog ship`: sends runs to a sink, and says how far each sink is."""
 
 import contextlib
+import math
 import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import click
 import orjson
 
 from mlog.cli.options import RunCommand, all_runs, dir_option, find, root_of, typed
+from mlog.cli.sink_table import sink_columns, sink_errors, sink_fields
 from mlog.cli.table import Column, fitted, print_lines, table_lines, width_of
 from mlog.errors import MlogError
 from mlog.escaping import inline
@@ -35,6 +36,7 @@ _RESCAN = 10.0
 _GRACE = 25.0
 _GIVE_UP = 3600.0
 _REDRAW = 0.2
+_HICCUP = 1.0
 _BAR = 24
 
 _EXAMPLES = """\b
@@ -210,7 +212,8 @@ def _ship(
         bar.clear()
     if errors:
         raise errors[0]
-    _conclude(shippers, stop, as_json)
+    is_service = options.rescan is not None  # which ends only by being stopped
+    _conclude(shippers, stop, as_json, is_service=is_service)
 
 
 def _shipper(route: Route, options: Options, stop: _Stop) -> Shipper:
@@ -233,7 +236,9 @@ def _check_levels(shippers: list[Shipper]) -> None:
             )
 
 
-def _conclude(shippers: list[Shipper], stop: _Stop, as_json: bool) -> None:
+def _conclude(
+    shippers: list[Shipper], stop: _Stop, as_json: bool, *, is_service: bool
+) -> None:
     failed = False
     for shipper in shippers:
         failed = failed or bool(shipper.troubles)
@@ -254,21 +259,23 @@ def _conclude(shippers: list[Shipper], stop: _Stop, as_json: bool) -> None:
         bad = f"; {dead:,} refused, see --status" if dead else ""
         noun = "entry" if shipper.entries == 1 else "entries"
         click.echo(f"{shipper.entries:,} {noun}{more} sent to {name}{bad}")
-    if failed or stop.now.is_set():
+    is_cut = stop.now.is_set() and not is_service
+    if failed or is_cut:
         raise SystemExit(1)
 
 
 class _Bar:
-    """One line on a terminal for work that takes a while."""
+    """One line on a terminal for work that takes a while; and what does not go well."""
 
     def __init__(self, shippers: list[Shipper], options: Options) -> None:
         self._shippers = shippers
         self._is_on = sys.stderr.isatty()
         self._began = time.monotonic()
         self._shown = False
-        self._first = 0
+        self._told: set[str] = set()
 
     def draw(self) -> None:
+        self._tell_trouble()
         if not self._is_on or time.monotonic() - self._began < 1.0:
             return
         sent = sum(s.sent for s in self._shippers)
@@ -280,19 +287,32 @@ class _Bar:
         seconds = time.monotonic() - self._began
         rate = entries / seconds
         eta = f", {span(left / (sent / seconds))} left" if sent and left else ""
-        errors = [
-            d.cursor.error for s in self._shippers for d in list(s.active.values())
-        ]
-        error = next((f"  {inline(e)}" for e in errors if e), "")
         bar = "█" * filled + "░" * (_BAR - filled)
         text = (
             f"{bar} {100 * share:3.0f} %  {size_text(sent)} of {size_text(total)}  "
-            f"{entries:,} entries, {rate:,.0f}/s{eta}{error}"
+            f"{entries:,} entries, {rate:,.0f}/s{eta}"
         )
         width = width_of(sys.stderr, os.environ) - 1
         sys.stderr.write("\r\x1b[2K" + text[:width])
         sys.stderr.flush()
         self._shown = True
+
+    def _tell_trouble(self) -> None:
+        """Say in a line of its own that a sink fails: once, until it goes well again."""
+        for shipper in self._shippers:
+            name = shipper.route.target.name
+            active = list(shipper.active.values())
+            since = min((d.failing_since for d in active), default=math.inf)
+            if since == math.inf:
+                self._told.discard(name)
+            elif name not in self._told and time.monotonic() - since > _HICCUP:
+                self._told.add(name)
+                self.clear()
+                error = next((d.cursor.error for d in active if d.cursor.error), "")
+                text = (
+                    f"mlog: {name}: {inline(error)}; it is tried until that is mended"
+                )
+                click.echo(text, err=True)
 
     def clear(self) -> None:
         if self._shown:
@@ -448,42 +468,14 @@ def _show(runs: Iterable[Path], state: Path | None, as_json: bool) -> None:
             click.echo(f"mlog: {inline(str(exc))}", err=True)
     if as_json:
         for each in found:
-            click.echo(orjson.dumps(asdict(each) | {"run": str(each.run)}))
+            click.echo(orjson.dumps(sink_fields(each)))
         return
     if not found:
         click.echo("mlog: none of these runs was sent anywhere", err=True)
         return
-    now = time.time()
-    columns = [
-        Column("RUN", [inline(f"{s.run.parent.name}/{s.run.name}") for s in found]),
-        Column("SINK", [inline(s.sink) for s in found], least=12),
-        Column("STATE", [s.state for s in found]),
-        Column("BEHIND", [f"{s.lag_entries:,}" for s in found], is_right=True),
-        Column("BYTES", [size_text(s.lag_bytes) for s in found], is_right=True, rank=3),
-        Column(
-            "AGE", [span(s.lag_seconds) if s.lag_bytes else "" for s in found], rank=2
-        ),
-        Column("SENT", [_sent(s) for s in found], is_right=True),
-        Column("ACKED", [_ago(s.acked, now) for s in found], rank=1),
-        Column(
-            "RATE",
-            [f"{s.rate:,.0f}/s" if s.rate else "" for s in found],
-            is_right=True,
-            rank=5,
-        ),
-        Column("RETRIES", [f"{s.retries:,}" for s in found], is_right=True, rank=4),
-        Column("DEAD", [f"{s.dead:,}" for s in found], is_right=True),
-        Column("ERROR", [inline(s.error) for s in found], least=10),
-    ]
+    runs_of = [inline(f"{s.run.parent.name}/{s.run.name}") for s in found]
+    columns = [Column("RUN", runs_of), *sink_columns(found, time.time())]
     width = width_of(sys.stdout, os.environ)
     print_lines(table_lines(fitted(columns, width)[0], width))
-
-
-def _sent(status: SinkStatus) -> str:
-    if status.files and not status.entries:
-        return size_text(status.bytes)
-    return f"{status.entries:,}"
-
-
-def _ago(moment: float, now: float) -> str:
-    return f"{span(max(now - moment, 0.0))} ago" if moment else "never"
+    for error in sink_errors(found):
+        click.echo(error)

@@ -4,7 +4,6 @@ import dataclasses
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,16 @@ import orjson
 from mlog.cli.fields import STATUS_COLOURS, age_text, json_text
 from mlog.cli.lines import wants_colour
 from mlog.cli.options import RunCommand, dir_option, find, run_argument
+from mlog.cli.show_tables import (
+    artifact_columns,
+    child_columns,
+    children,
+    metric_columns,
+    model_columns,
+    shown_sinks,
+    writer_columns,
+)
+from mlog.cli.sink_table import sink_errors, sink_fields
 from mlog.cli.table import (
     Column,
     fit,
@@ -31,7 +40,6 @@ from mlog.escaping import escape
 from mlog.reader.alive import seconds_of
 from mlog.reader.fields import mapping_from, text_from, whole_from
 from mlog.reader.log_errors import MAX_LOG, LogErrors, read_errors
-from mlog.reader.numbers import short
 from mlog.reader.page_facts import SYMBOLS
 from mlog.reader.page_words import (
     moment,
@@ -41,14 +49,15 @@ from mlog.reader.page_words import (
     span,
     value_text,
 )
-from mlog.reader.state import RunState, WriterState, read_state
+from mlog.reader.state import RunState, read_state
+from mlog.shipping.status import SinkStatus, read_status
 
 __all__ = ["command"]
 
 _MOST = 40
 """Rows of a section where nothing else is said."""
 
-_BOLD, _DIM, _RED, _GREEN = "\x1b[1m", "\x1b[2m", "\x1b[91m", "\x1b[32m"
+_BOLD, _DIM, _RED = "\x1b[1m", "\x1b[2m", "\x1b[91m"
 _MAX_LABEL = 32
 _TRACEBACK = 12
 """Lines of a logged error's traceback."""
@@ -67,20 +76,32 @@ Examples:
 @click.option(
     "--all", "everything", is_flag=True, help=f"Not only {_MOST} rows of each section."
 )
+@click.option(
+    "--state",
+    "cursors",
+    metavar="FOLDER",
+    help="Also look here for what was sent, as `mlog ship --state` keeps it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @dir_option
 def command(
-    run: str, packages: bool, everything: bool, as_json: bool, dir_: str | None
+    run: str,
+    packages: bool,
+    everything: bool,
+    cursors: str | None,
+    as_json: bool,
+    dir_: str | None,
 ) -> None:
     """Show what is known of RUN (default: latest).
 
-    Status, times, processes, params, tags, metrics, files, environment, children, what
-    ended it, and the last errors of its log.
+    Status, times, processes, params, tags, metrics, files, environment, children, how
+    far it was sent, what ended it, and the last errors of its log.
     """
     state = read_state(find(run, dir_))
     log = read_errors(state.folder)
+    sinks = _sinks(state, cursors)
     if as_json:
-        fields = _fields_of(state, log, packages=packages)
+        fields = _fields_of(state, log, sinks, packages=packages)
         click.echo(orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE), nl=False)
         return
     sections = _Sections(
@@ -89,7 +110,16 @@ def command(
         colour=wants_colour(sys.stdout, os.environ),
         most=sys.maxsize if everything else _MOST,
     )
-    print_lines(sections.lines(log, packages=packages))
+    print_lines(sections.lines(log, sinks, packages=packages))
+
+
+def _sinks(state: RunState, cursors: str | None) -> list[SinkStatus]:
+    """Return how far each sink is; the rest is shown also where that cannot be read."""
+    try:
+        place = None if cursors is None else Path(cursors).expanduser().absolute()
+        return read_status(state.folder, state=place, now=state.read_at)
+    except (OSError, MlogError):
+        return []
 
 
 # --- text ----------------------------------------------------------------------------
@@ -104,7 +134,9 @@ class _Sections:
         self._colour = colour
         self._most = most
 
-    def lines(self, log: LogErrors, *, packages: bool) -> Iterator[str]:
+    def lines(
+        self, log: LogErrors, sinks: list[SinkStatus], *, packages: bool
+    ) -> Iterator[str]:
         """Yield all lines, without newlines."""
         state = self._state
         environment = state.environment
@@ -119,15 +151,15 @@ class _Sections:
             ),
             (
                 _counted("metrics", state.metrics),
-                self._rows(_metric_columns, state.metrics.items()),
+                self._rows(metric_columns, state.metrics.items()),
             ),
             (
                 _counted("artifacts", state.artifacts),
-                self._rows(_artifact_columns, state.artifacts.values()),
+                self._rows(artifact_columns, state.artifacts.values()),
             ),
             (
                 _counted("models", state.models),
-                self._rows(_model_columns, state.models),
+                self._rows(model_columns, state.models),
             ),
             ("snapshot", self._pairs(_snapshot_facts(state))),
             ("git", self._pairs(_git_facts(state))),
@@ -135,12 +167,13 @@ class _Sections:
             ("packages", self._pairs(_texts_of(installed) if packages else {})),
             (
                 _counted("processes", state.writers),
-                self._rows(_writer_columns, state.writers),
+                self._rows(writer_columns, state.writers),
             ),
             (
                 _counted("children", state.children),
-                self._rows(_child_columns, _children(state, self._most)),
+                self._rows(child_columns, children(state, self._most)),
             ),
+            ("shipping", self._shipping(sinks)),
             (_log_title(log), self._log(log)),
         ]
         yield from self._head()
@@ -172,6 +205,12 @@ class _Sections:
             yield f"  exit code {code}"
         for line in escape(text_from(error.get("traceback"))).rstrip().splitlines():
             yield f"    {line}"
+
+    def _shipping(self, sinks: list[SinkStatus]) -> Iterator[str]:
+        """Yield how far each sink is, then what went wrong last, in full."""
+        yield from self._rows(shown_sinks, sinks)
+        for error in sink_errors(sinks):
+            yield f"  {self._paint(error, _RED)}"
 
     def _log(self, log: LogErrors) -> Iterator[str]:
         for entry in log.entries:
@@ -334,135 +373,6 @@ def _gpu_text(gpus: list[Any]) -> str:
     return ", ".join(f"{n} × {name}" if n > 1 else name for name, n in counts.items())
 
 
-# --- tables --------------------------------------------------------------------------
-
-
-def _metric_columns(rows: Sequence[tuple[str, dict[str, Any]]]) -> list[Column]:
-    def of(statistic: str) -> list[str]:
-        return [_number_text(facts.get(statistic)) for _, facts in rows]
-
-    return [
-        Column("name", [one_line(name, 120) for name, _ in rows], least=8),
-        *(Column(title, of(title), is_right=True) for title in ("last", "min", "max")),
-        Column("count", [_count_text(facts) for _, facts in rows], is_right=True),
-    ]
-
-
-def _count_text(facts: Mapping[str, Any]) -> str:
-    count = whole_from(facts.get("count"))
-    return "" if count is None else f"{count:,}"
-
-
-def _number_text(value: Any) -> str:
-    """Return a number of a metric: NaN and the infinities are texts in the files."""
-    try:
-        return "" if value is None else short(float(value))
-    except (TypeError, ValueError, OverflowError):
-        return one_line(value_text(value), 20)
-
-
-def _artifact_columns(rows: Sequence[Any]) -> list[Column]:
-    return [
-        Column("size", [size_text(a.size) for a in rows], is_right=True),
-        Column("path", [one_line(a.path) for a in rows], least=20),
-        Column("type", [one_line(a.media_type, 40) for a in rows], least=8),
-    ]
-
-
-def _model_columns(rows: Sequence[Mapping[str, Any]]) -> list[Column]:
-    def of(key: str) -> list[str]:
-        values = (row.get(key) for row in rows)
-        return ["" if v is None else one_line(value_text(v)) for v in values]
-
-    return [
-        Column("name", of("name"), least=8),
-        Column("version", of("version"), is_right=True),
-        Column("path", of("path"), least=20),
-    ]
-
-
-def _writer_columns(rows: Sequence[WriterState]) -> list[Column]:
-    """Return the processes that wrote the run, or do."""
-    pids = ["" if w.pid is None else str(w.pid) for w in rows]
-    ranks = ["" if w.rank is None else f"{w.rank}/{w.world_size}" for w in rows]
-    attempts = [str(w.attempt) for w in rows]
-    entries = ["" if w.last_seq is None else f"{w.last_seq + 1:,}" for w in rows]
-    return [
-        Column("writer", [w.name or "main" for w in rows]),
-        Column("state", list(map(_state_of, rows)), colour_of=_state_colour),
-        Column("rank", ranks, is_right=True),
-        Column("attempt", attempts if {*attempts} > {"1"} else [""] * len(rows)),
-        Column("host", [one_line(w.host, 60) for w in rows], least=8),
-        Column("pid", pids, is_right=True),
-        Column("started", [moment(w.started) for w in rows], rank=1),
-        Column("duration", [_lifetime(w) for w in rows], is_right=True, rank=2),
-        Column("entries", entries, is_right=True, rank=3),
-    ]
-
-
-def _lifetime(writer: WriterState) -> str:
-    first, last = seconds_of(writer.started), seconds_of(writer.ended)
-    return "" if first is None or last is None else span(max(0.0, last - first))
-
-
-def _state_of(writer: WriterState) -> str:
-    """Say whether a process is there, has said goodbye, or is gone without it."""
-    if writer.alive:
-        return "alive"
-    if writer.ended is None:
-        return "lost"
-    word = writer.status
-    return "ended" if word in (None, "Completed") else f"ended {one_line(word, 20)}"
-
-
-def _state_colour(cell: str) -> str:
-    return {"alive": _GREEN, "lost": _RED, "ended Failed": _RED}.get(cell, "")
-
-
-@dataclass(frozen=True, slots=True)
-class _Child:
-    """A child of the run, as far as it is still there.
-
-    Attributes:
-        path: Where it is, or was.
-        run_id: Its id.
-        state: What its files say; None where it is not there, or was not looked at.
-    """
-
-    path: Path
-    run_id: str
-    state: RunState | None
-
-
-def _children(state: RunState, most: int) -> list[_Child]:
-    """Return all children; what is beyond so many is not looked at."""
-    return [_child(state, Path(p), n < most) for n, p in enumerate(state.children)]
-
-
-def _child(state: RunState, told: Path, is_read: bool) -> _Child:
-    """Look for a child below the root as it is now, else where it was."""
-    root = state.folder.parent.parent
-    for path in (root.joinpath(*told.parts[-2:]), told) if is_read else ():
-        try:
-            return _Child(path, told.name, read_state(path))
-        except (OSError, ValueError, MlogError):  # removed, or elsewhere
-            continue
-    return _Child(told, told.name, None)
-
-
-def _child_columns(rows: Sequence[_Child]) -> list[Column]:
-    names = ["" if c.state is None else one_line(c.state.name) for c in rows]
-    words = ["not there" if c.state is None else c.state.status for c in rows]
-    spans = ["" if c.state is None else span(c.state.duration) for c in rows]
-    statuses = [one_line(f"{SYMBOLS.get(word, '…')} {word}", 24) for word in words]
-    return [
-        Column("id", [one_line(c.run_id, 60) for c in rows]),
-        Column("name", names, least=8),
-        Column("status", statuses, colour_of=lambda c: STATUS_COLOURS.get(c[2:], "")),
-        Column("duration", spans, is_right=True),
-    ]
-
-
 # --- the log -------------------------------------------------------------------------
 
 
@@ -479,7 +389,9 @@ def _clock(entry: Mapping[str, Any]) -> str:
 # --- JSON ----------------------------------------------------------------------------
 
 
-def _fields_of(state: RunState, log: LogErrors, *, packages: bool) -> dict[str, Any]:
+def _fields_of(
+    state: RunState, log: LogErrors, sinks: list[SinkStatus], *, packages: bool
+) -> dict[str, Any]:
     """Return the whole state under the names it has in Python; times as in the files."""
     fields = dataclasses.asdict(state)
     environment = dict(fields.pop("environment"))
@@ -494,6 +406,7 @@ def _fields_of(state: RunState, log: LogErrors, *, packages: bool) -> dict[str, 
         "duration": state.duration,
         "artifacts": list(fields["artifacts"].values()),
         "environment": environment,
+        "shipping": list(map(sink_fields, sinks)),
         "last_errors": log.entries,
         "path": json_text(str(folder)),
     }

@@ -195,7 +195,8 @@ class Remote:
             process.returncode = 0  # it is on its own now; nobody has to wait for it
             self._tell_left(name)
         elif code != 0:
-            detail = f" ({error})" if error else ""
+            killed = f"its shipper was killed by signal {-code}" if code < 0 else ""
+            detail = f" ({error or killed})" if error or killed else ""
             say(f"mlog: run {_short(self._path)} was not sent{detail}; {self._later()}")
 
     def is_done(self) -> bool:

@@ -27,7 +27,8 @@ from mlog.http import HttpError
 from mlog.layout import SegmentName, parse_segment
 from mlog.reader.state import RunState, read_state
 from mlog.shipping.agenda import Agenda, Size, Todo, rfc3339
-from mlog.shipping.cursor import Cursor, DeadLetter, Place, TakenOverError
+from mlog.shipping.cursor import Cursor, Place, TakenOverError
+from mlog.shipping.letter import DeadLetter
 from mlog.shipping.retry import Backoff
 from mlog.shipping.sink import (
     Batch,

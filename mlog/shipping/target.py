@@ -1,4 +1,4 @@
-"""From a sink's URL and the environment to a `Target`. Pure, but for a token's file.
+"""From a sink's URL and the environment to a `Target`. Pure.
 
     mlflow+https://user:password@host:5000/base?level=INFO&rank=all
     └─ kind ┘└──────────── url ───────────────┘ └ ours ──┘ └ the sink's own
@@ -8,17 +8,14 @@
 | `level` | lowest level of log lines that are sent | all that was recorded |
 | `streams` | what to send of `logs,metrics,events` | all that the sink takes |
 | `name` | names the sink in cursors and messages | made from the address |
-| `token_file` | file with the bearer token, read for every request | none |
-| `token_env` | environment variable with the bearer token | `MLOG_REMOTE_TOKEN` |
+| `token_…` | where the bearer token comes from; see `tokens` | `MLOG_REMOTE_TOKEN` |
 """
 
 import hashlib
 import logging
-import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import cast
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
@@ -26,14 +23,14 @@ from mlog.errors import MlogError
 from mlog.layout import slug
 from mlog.secret_words import Kind, kind_of
 from mlog.shipping.sink import ALL_STREAMS, Target
+from mlog.shipping.tokens import PARAMETERS, Token, token_of
 from mlog.types import Stream
 
 __all__ = ["Route", "parse_route"]
 
-_OWN = ("level", "streams", "name", "token_file", "token_env")
+_OWN = ("level", "streams", "name", *PARAMETERS)
 _MAX_NAME = 80
 _OPEN = (Kind.OTHER, Kind.ORDINARY)
-_MAX_TOKEN = 1 << 16
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9_.]+")
 
 
@@ -56,7 +53,7 @@ def parse_route(
     url: str,
     *,
     env: Mapping[str, str],
-    token: Callable[[], str | None] | None = None,
+    token: Token | None = None,
     level: str | None = None,
 ) -> Route:
     """Take a sink's URL apart.
@@ -92,7 +89,7 @@ def parse_route(
         url=address,
         query=query,
         name=_name(own.get("name"), kind, address, query),
-        token=token or _token(own, env),
+        token=token or token_of(own, env),
         login=_login(parts.username, parts.password),
         env=env,
     )
@@ -114,23 +111,6 @@ def _login(user: str | None, password: str | None) -> tuple[str, str] | None:
     if user is None and password is None:
         return None
     return unquote(user or ""), unquote(password or "")
-
-
-def _token(own: Mapping[str, str], env: Mapping[str, str]) -> Callable[[], str | None]:
-    """Return what gives the token each time; a changed file counts at once."""
-    if "token_file" in own:
-        path = Path(own["token_file"])
-        return lambda: _read_token(path)
-    name = own.get("token_env", "MLOG_REMOTE_TOKEN")
-    return lambda: env.get(name) or None
-
-
-def _read_token(path: Path) -> str | None:
-    try:
-        with open(path, "rb") as file:
-            return file.read(_MAX_TOKEN).decode("ascii", "replace").strip() or None
-    except OSError as exc:
-        raise MlogError(f"token_file {os.fspath(path)}: {exc.strerror}") from exc
 
 
 def _level(text: str | None) -> int:

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import pytest
 from click.testing import CliRunner, Result
 
+from mlog.cli.ship import command as ship_command
 from mlog.cli.show import command
 from mlog.cli.table import text_width
 from mlog.errors import MlogError, RunNotFoundError
@@ -367,6 +368,72 @@ class TestTrouble:
 
     def test_help_has_examples(self, show: Show) -> None:
         assert "\n    mlog show" in show("--help").stdout.partition("Examples:\n")[2]
+
+
+class TestShipping:
+    """How far each sink is, by the words of `mlog ship --status`."""
+
+    @pytest.fixture
+    def ship(self, tmp_path: Path) -> Callable[..., None]:
+        """Send the newest run to a mirror, named `lake`."""
+
+        def call(*args: str) -> None:
+            to = (tmp_path / "lake").as_uri() + "?name=lake"
+            result = CliRunner().invoke(ship_command, ["--to", to, *args])
+            assert result.exit_code == 0, result.output
+
+        return call
+
+    def test_a_run_that_was_sent_nowhere_says_nothing_of_it(
+        self, show: Show, run: Made
+    ) -> None:
+        assert "shipping" not in sections(show())
+        assert fields(show("--json"))["shipping"] == []
+
+    def test_each_sink_is_a_row(
+        self, show: Show, run: Made, ship: Callable[..., None]
+    ) -> None:
+        run.end()
+        ship()
+        head, row = sections(show())["shipping"].split("\n")
+        assert head.split() == "sink state behind bytes sent acked".split()
+        assert row.split()[:3] == ["lake", "done", "0"]
+        (sink,) = fields(show("--json"))["shipping"]
+        assert (sink["sink"], sink["state"], sink["dead"]) == ("lake", "done", 0)
+        assert (sink["lag_entries"], sink["error"]) == (0, "")
+        assert sink["acked"] > 0
+
+    def test_what_is_left_dead_letters_and_the_last_error(
+        self, show: Show, run: Made, ship: Callable[..., None]
+    ) -> None:
+        """An artifact that was not there, lines after it, and a cursor with an error."""
+        run.event("run.artifact", path="late.txt", size=4)
+        ship()
+        (path,) = (run.folder / ".ship").glob("lake.*.json")
+        cursor = json.loads(path.read_text())
+        path.write_text(json.dumps(cursor | {"error": "disk\x1b[2J", "failures": 3}))
+        run.log("INFO", "one").log("INFO", "two")
+        head, row, error = sections(show(width=200))["shipping"].split("\n")
+        cells = dict(zip(head.split(), re.split(" {2,}", row.strip()), strict=True))
+        assert (cells["sink"], cells["state"]) == ("lake", "stopped")
+        assert (cells["behind"], cells["dead"]) == ("2", "1")
+        assert error.startswith("  lake: disk")
+        assert error.isprintable()
+        (sink,) = fields(show("--json"))["shipping"]
+        assert (sink["lag_entries"], sink["dead"]) == (2, 1)
+
+    def test_cursors_outside_of_the_run_are_found_if_named(
+        self, show: Show, run: Made, ship: Callable[..., None], tmp_path: Path
+    ) -> None:
+        state = str(tmp_path / "state")
+        ship("--state", state)
+        assert "shipping" not in sections(show())
+        assert "lake" in sections(show("--state", state))["shipping"]
+
+    def test_a_broken_cursor_hides_nothing_else(self, show: Show, run: Made) -> None:
+        (run.folder / ".ship").mkdir()
+        (run.folder / ".ship" / "lake.host.json").write_text("{")
+        assert "shipping" not in sections(show())
 
 
 def test_a_run_that_goes_on_is_shown(start: Child) -> None:

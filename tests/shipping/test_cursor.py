@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from mlog.errors import MlogError
 from mlog.shipping.cursor import (
     Cursor,
-    DeadLetter,
     Place,
     Position,
     Stats,
@@ -19,6 +18,7 @@ from mlog.shipping.cursor import (
     open_place,
     read_cursors,
 )
+from mlog.shipping.letter import DeadLetter
 
 NAMES = ("logs.jsonl", "metrics-r3.jsonl", "events-a2.1.jsonl")
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from mlog.http import HttpError
 from mlog.shipping.check import MemorySink
-from mlog.shipping.cursor import DeadLetter
 from mlog.shipping.delivery import RunDelivery, Step
+from mlog.shipping.letter import DeadLetter
 from mlog.shipping.retry import Backoff
 from mlog.shipping.shipper import Options, open_delivery
 from mlog.shipping.sink import Batch, Rejected, SendResult, Traits

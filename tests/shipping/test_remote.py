@@ -199,6 +199,26 @@ def test_a_sink_that_does_not_exist_costs_a_line(run_dir: Path) -> None:
     assert "s3cret" not in line
 
 
+def test_a_shipper_that_was_killed_costs_a_line(server: Server, run_dir: Path) -> None:
+    """The run does not know before its end; then it says why, and what to do."""
+    code = """
+        import mlog, sys
+        run = mlog.start_run("exp", remote=sys.argv[1], flush_timeout=60)
+        print("begun", flush=True)
+        sys.stdin.readline()
+        run.log("a", 1)
+        run.complete()
+    """
+    trainer = start(code, server.url)
+    assert trainer.stdout.readline() == "begun\n"
+    [pid] = shippers_of(run_dir)
+    os.kill(pid, signal.SIGKILL)
+    _, errors = trainer.communicate("go\n", timeout=60)
+    [line] = errors.splitlines()
+    assert "was not sent (its shipper was killed by signal 9); `mlog ship" in line
+    assert trainer.returncode == 0
+
+
 @pytest.mark.parametrize("has_begun", [True, False])
 def test_the_next_start_sends_what_was_left(
     nobody: str, server: Server, run_dir: Path, has_begun: bool
@@ -233,7 +253,9 @@ def start(code: str, *args: str, prefix: tuple[str, ...] = ()) -> Any:
     env = {**os.environ, "PYTHONPATH": str(REPO)}
     command = [*prefix, sys.executable, "-c", textwrap.dedent(code), *args]
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, env=env, stdout=pipe, stderr=pipe, text=True)
+    return subprocess.Popen(
+        command, env=env, stdin=pipe, stdout=pipe, stderr=pipe, text=True
+    )
 
 
 ENDLESS = """

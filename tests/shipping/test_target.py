@@ -45,23 +45,6 @@ def test_a_new_secret_is_no_new_sink() -> None:
     assert len(set(names[1:])) == 4
 
 
-def test_a_token_is_read_each_time(tmp_path: Path) -> None:
-    """A file that was renewed, as mounted secrets are, counts at once."""
-    file = tmp_path / "token"
-    file.write_text("one\n")
-    target = parse_route(f"https://h/?token_file={file}", env={}).target
-    assert target.token() == "one"
-    file.write_text("two\n")
-    assert target.token() == "two"
-    file.unlink()
-    with pytest.raises(MlogError, match=r"token_file .*: No such file"):
-        target.token()
-    env = {"MINE": "three"}
-    assert parse_route("https://h?token_env=MINE", env=env).target.token() == "three"
-    route = parse_route("https://h", env={}, token=lambda: "four")
-    assert route.target.token() == "four"
-
-
 @pytest.mark.parametrize(
     ("url", "says"),
     [

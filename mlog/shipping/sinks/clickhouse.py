@@ -19,13 +19,13 @@ Source: ClickHouse documentation, HTTP interface and deduplication of inserts; i
 """
 
 import re
-import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from mlog.errors import MlogError
 from mlog.http import Auth, Reply
+from mlog.shipping.coding import checked_coding, coders
 from mlog.shipping.http import bearer, client_of, result_of
 from mlog.shipping.sink import (
     DELIVERED,
@@ -40,7 +40,6 @@ from mlog.shipping.sink import (
     Traits,
 )
 from mlog.shipping.sinks.clickhouse_rows import rows_of, schema
-from mlog.shipping.zstd import zstd_compressor
 
 __all__ = ["ClickhouseSink", "open_sink"]
 
@@ -105,7 +104,10 @@ class ClickhouseSink:
                     "database and prefix must be plain names of letters, digits and _, "
                     f"got {name!r}"
                 )
-        self._coding, self._code = _coding(coding)
+        known = coders()
+        best = "zstd" if "zstd" in known else "gzip"
+        self._coding = best if coding is None else checked_coding(coding)
+        self._code = known[self._coding]
         self._create = create == "1"
         url = urlunsplit((parts.scheme, parts.netloc, "", "", ""))
         self._client = client_of(replace(target, url=url), auth=_auth(target))
@@ -169,22 +171,6 @@ class ClickhouseSink:
             if result.outcome != "delivered":
                 return result
         return DELIVERED
-
-
-def _coding(wanted: str | None) -> tuple[str, Callable[[bytes], bytes]]:
-    """Return the coding of bodies, and what codes them."""
-    zstd = zstd_compressor()
-    if wanted is None:
-        wanted = "gzip" if zstd is None else "zstd"
-    if wanted == "zstd" and zstd is not None:
-        return wanted, zstd
-    if wanted == "zstd":
-        raise MlogError('coding=zstd needs a library: pip install "mlog-runs[zstd]"')
-    if wanted == "gzip":
-        return wanted, lambda body: zlib.compress(body, 1, wbits=31)
-    if wanted == "identity":
-        return wanted, bytes
-    raise MlogError(f"coding must be zstd, gzip or identity, got {wanted!r}")
 
 
 def _auth(target: Target) -> Auth:

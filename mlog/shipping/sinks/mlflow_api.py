@@ -240,7 +240,7 @@ class MlflowApi:
                 headers=headers,
                 deadline=60.0 + file.size / _SLOWEST,
             )
-        if reply.status != 200:
+        if reply.status not in (200, 201, 204):  # some proxies keep files themselves
             raise self._error(reply)
 
     def close(self) -> None:

@@ -10,12 +10,11 @@ library is there and the server asks for it (`Accept-Encoding` of a reply, RFC 9
 `?coding=identity|gzip|zstd` settles it. A server that answers 415 gets it uncoded.
 """
 
-import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from urllib.parse import quote
 
-from mlog.errors import MlogError
 from mlog.http import Reply
+from mlog.shipping.coding import checked_coding, coders
 from mlog.shipping.http import client_of, result_of
 from mlog.shipping.sink import (
     DELIVERED,
@@ -27,11 +26,8 @@ from mlog.shipping.sink import (
     Target,
     Traits,
 )
-from mlog.shipping.zstd import zstd_compressor
 
 __all__ = ["NdjsonSink", "open_sink"]
-
-_CODINGS = ("identity", "gzip", "zstd")
 
 
 def open_sink(target: Target) -> "NdjsonSink":
@@ -48,16 +44,10 @@ class NdjsonSink:
         """Prepare."""
         query = dict(target.query)
         self._wanted = query.pop("coding", None)
-        if self._wanted not in (None, *_CODINGS):
-            raise MlogError(f"coding must be one of {', '.join(_CODINGS)}")
         self._query = query
         self._client = client_of(target)
-        self._coding = self._wanted or "gzip"
-        self._codings = _codings()
-        if self._coding not in self._codings:
-            raise MlogError(
-                'coding=zstd needs a library: pip install "mlog-runs[zstd]"'
-            )
+        self._coding = checked_coding(self._wanted or "gzip")
+        self._coders = coders()
 
     def send(self, batch: Batch) -> SendResult:
         """Post the lines."""
@@ -90,7 +80,7 @@ class NdjsonSink:
             headers["content-encoding"] = coding
         return self._client.request(
             "POST",
-            content=self._codings[coding](body),
+            content=self._coders[coding](body),
             headers=headers,
             query=self._query,
         )
@@ -99,19 +89,8 @@ class NdjsonSink:
         """Use zstd from now on where the server says that it reads it."""
         asked = reply.headers.get("accept-encoding", "").lower()
         names = {part.partition(";")[0].strip() for part in asked.split(",")}
-        if "zstd" in names and "zstd" in self._codings:
+        if "zstd" in names and "zstd" in self._coders:
             self._coding = "zstd"
-
-
-def _codings() -> dict[str, Callable[[bytes], bytes]]:
-    codings: dict[str, Callable[[bytes], bytes]] = {
-        "identity": bytes,
-        "gzip": lambda body: zlib.compress(body, 1, wbits=31),
-    }
-    compress = zstd_compressor()
-    if compress is not None:
-        codings["zstd"] = compress
-    return codings
 
 
 def _headers(batch: Batch) -> dict[str, str]:

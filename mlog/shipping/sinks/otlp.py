@@ -27,7 +27,6 @@ must not be sent again. So the count of what it rejected is told, and no entry.
 Source: OTLP specification 1.x; OpenTelemetry environment variables, protocol exporter.
 """
 
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -37,6 +36,7 @@ import orjson
 
 from mlog.errors import MlogError
 from mlog.http import Auth, Reply, excerpt
+from mlog.shipping.coding import gzip
 from mlog.shipping.http import bearer, client_of, result_of
 from mlog.shipping.sink import (
     DELIVERED,
@@ -155,7 +155,7 @@ class _Way:
         content = orjson.dumps(body)
         headers = {"content-type": "application/json"}
         if self._gzip:
-            content = zlib.compress(content, 1, wbits=31)
+            content = gzip(content)
             headers["content-encoding"] = "gzip"
         reply = self._client.request("POST", content=content, headers=headers)
         if reply.status == 415 and self._gzip:

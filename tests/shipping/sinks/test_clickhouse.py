@@ -223,7 +223,7 @@ def test_an_entry_that_makes_no_row_is_named(batch: Batch) -> None:
         ("/a-b", "plain names"),
         ("?prefix=x;drop", "plain names"),
         ("?create=yes", "create must be 0 or 1"),
-        ("?coding=lz4", "coding must be zstd, gzip or identity"),
+        ("?coding=lz4", "coding must be one of identity, gzip, zstd"),
         ("?table=x", "takes create, prefix and coding"),
     ],
 )
