@@ -27,7 +27,7 @@ NUMBERS = st.one_of(
 ENTRIES = st.fixed_dictionaries(
     {"metric": st.dictionaries(NAMES, NUMBERS, max_size=3)},
     optional={
-        "step": st.integers(-5, 1 << 64) | st.none(),
+        "step": st.integers(-5, (1 << 64) - 1) | st.none(),
         "value": st.dictionaries(
             NAMES, st.text(max_size=3) | st.just({"type": "mlog.list", "values": [1]})
         ),
