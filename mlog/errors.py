@@ -21,6 +21,7 @@ __all__ = [
     "UnsafePathError",
     "be_strict",
     "say",
+    "told",
     "warn_once",
 ]
 
@@ -71,6 +72,15 @@ _INSIDE = tuple(
     for path in (__file__, logging.addLevelName.__code__.co_filename)
 )
 """Folders of the code that no warning is about: mlog and logging."""
+
+
+def told(error: Exception) -> str:
+    """Return what went wrong, for people: that of the system without its number."""
+    if not isinstance(error, OSError) or not error.strerror or error.filename is None:
+        return str(error)
+    name = error.filename
+    where = os.fsdecode(name) if isinstance(name, bytes) else name
+    return f"{error.strerror}: {where}"
 
 
 def warn_once(cause: str, text: str, *, stacklevel: int | None = None) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from mlog.errors import MlogError
+from mlog.errors import MlogError, told
 from mlog.escaping import inline
 
 __all__ = ["drop_output", "main"]
@@ -73,7 +73,7 @@ class _Commands(click.Group):
             drop_output()
             ctx.exit(141)
         except (MlogError, OSError) as exc:
-            click.echo(f"mlog: {inline(str(exc))}", err=True)
+            click.echo(f"mlog: {inline(told(exc))}", err=True)
             drop_output()
             ctx.exit(1)
         return result

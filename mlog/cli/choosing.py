@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import click
 
 from mlog.cli.lines import SHOWN_EVENTS
-from mlog.reader.follow import Found, MayFit
+from mlog.reader.blocks import MayFit
+from mlog.reader.follow import Found
 from mlog.reader.levels import level_from, level_of, names_from
 from mlog.reader.several import (
     Sources,

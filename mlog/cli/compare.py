@@ -36,7 +36,7 @@ __all__ = ["command", "typed"]
 
 _BOLD, _DIM = "\x1b[1m", "\x1b[2m"
 _GAP = "  "
-_MAX_LABEL, _MAX_CELL = 36, 44
+_MAX_LABEL, _MAX_CELL, _MAX_NAME = 36, 44, 22
 _MOST = 40  # rows of a part, where not all are asked for
 _PLOTS = 6
 _PLOT_LINES = 6
@@ -207,7 +207,7 @@ def _blocks(
     lines = [line for part in parts for line in part.lines]
     labels = max((text_width(line.label) for line in lines), default=0)
     label = min(labels, _MAX_LABEL, max(8, width // 3)) + 2  # is indented
-    sizes = [_size(found, lines, n) for n in range(len(found.names))]
+    sizes = _sizes(found, lines, width - label)
     paint: Callable[[str, str], str] = painted if colour else lambda text, _: text
     start = 1
     while start < len(sizes) or start == 1:
@@ -220,10 +220,21 @@ def _blocks(
         start = stop
 
 
-def _size(found: Comparison, lines: list[_Line], place: int) -> int:
-    """Return the width of one run's column."""
-    widest = max((text_width(line.cells[place]) for line in lines), default=0)
-    return min(max(widest, text_width(found.names[place])), _MAX_CELL)
+def _sizes(found: Comparison, lines: list[_Line], width: int) -> list[int]:
+    """Return the width of each run's column; a name gives way where room is short."""
+    names = [text_width(name) for name in found.names]
+    cells = [
+        max((text_width(line.cells[n]) for line in lines), default=0)
+        for n in range(len(names))
+    ]
+
+    def sizes(most: int) -> list[int]:
+        each = zip(names, cells, strict=True)
+        return [min(max(min(name, most), cell), _MAX_CELL) for name, cell in each]
+
+    wide = sizes(_MAX_CELL)
+    is_short = sum(wide) + len(_GAP) * len(wide) > width
+    return sizes(_MAX_NAME) if is_short else wide
 
 
 def _stop(sizes: list[int], start: int, width: int) -> int:

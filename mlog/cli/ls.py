@@ -37,10 +37,10 @@ from mlog.cli.table import (
     text_width,
     width_of,
 )
-from mlog.errors import MlogError, RunNotFoundError
+from mlog.errors import MlogError, RunNotFoundError, told
 from mlog.escaping import inline
 from mlog.layout import slug
-from mlog.reader.find import is_run, run_folders
+from mlog.reader.find import closed, experiment_folders, is_run, run_folders
 from mlog.reader.index import RunIndex
 from mlog.reader.page_words import one_line
 from mlog.reader.query import parse_filter
@@ -161,6 +161,8 @@ def command(
         )
         _print_table(shown, chosen)
     _report(found, len(shown), total if count is None else len(shown))
+    if experiment is None:
+        _report_closed(root)
 
 
 # --- which runs ----------------------------------------------------------------------
@@ -171,11 +173,14 @@ def _of_experiment(there: list[Path], experiment: str | None, root: Path) -> lis
 
     Raises:
         RunNotFoundError: It has none; the message names some that have.
+        OSError: It cannot be read.
     """
     if experiment is None:
         return there
     name = slug(experiment)
     found = [folder for folder in there if folder.parent.name == name]
+    for reason in closed([root / name]).values() if not found else ():
+        raise reason
     if not found:
         names = ", ".join(sorted({folder.parent.name for folder in there})[:8])
         raise RunNotFoundError(
@@ -251,7 +256,7 @@ class _Runs:
                 self.absent += 1
             else:  # not for us to read
                 self.failed += 1
-                self.reason = self.reason or str(state)
+                self.reason = self.reason or told(state)
 
 
 def _is_dated(folder: Path) -> bool:
@@ -271,6 +276,15 @@ def _report(found: _Runs, shown: int, total: int) -> None:
     if found.failed:
         runs = f"{found.failed:,} run{'s'[: found.failed != 1]}"
         click.echo(inline(f"mlog: cannot read {runs}: {found.reason}"), err=True)
+
+
+def _report_closed(root: Path) -> None:
+    """Say on stderr which experiments nobody but others may look into."""
+    reasons = list(closed(experiment_folders(root)).values())
+    if reasons:
+        count = f"{len(reasons):,} experiment{'s'[: len(reasons) != 1]}"
+        text = f"mlog: cannot read {count}: {told(reasons[0])}"
+        click.echo(inline(text), err=True)
 
 
 # --- output --------------------------------------------------------------------------

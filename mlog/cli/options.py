@@ -9,7 +9,13 @@ import click
 from mlog.cli.completing import complete_folder, complete_run
 from mlog.errors import RunNotFoundError
 from mlog.layout import find_root
-from mlog.reader.find import find_run, iter_runs
+from mlog.reader.find import (
+    closed,
+    experiment_folders,
+    find_run,
+    iter_runs,
+    run_folders,
+)
 
 __all__ = [
     "RunCommand",
@@ -81,14 +87,16 @@ def all_runs(root: Path) -> list[Path]:
 
     Raises:
         RunNotFoundError: There is none; the message says what to type next.
-        OSError: The root cannot be read.
+        OSError: The root, or what is in it, cannot be read.
     """
     folders = list(iter_runs(root))
-    if not folders and root.exists():
-        os.listdir(root)  # raises where that is the reason
-    if not folders:
-        raise RunNotFoundError(_no_runs(root))
-    return folders
+    if folders:
+        return folders
+    for reason in closed(
+        [root, *experiment_folders(root), *run_folders(root)]
+    ).values():
+        raise reason
+    raise RunNotFoundError(_no_runs(root))
 
 
 def find(ref: str, dir_: str | None) -> Path:

@@ -97,7 +97,7 @@ def show_around(
         each: Show lines that say the same one by one.
 
     Raises:
-        MlogError: The run has no such step.
+        MlogError: The run has no such step, or nothing at that time.
         click.BadParameter: The window is no number of steps.
     """
     from mlog.reader.around import read_around
@@ -113,6 +113,8 @@ def show_around(
         moment = place.moment or _on_day_of(folder, place.clock)
         seconds = _SECONDS if window is None else window
         found = read_around(folder, time=moment.timestamp(), seconds=seconds)
+        if not found.lines:
+            raise MlogError(_nothing_at(moment, seconds, folder))
     kept = [line.found for line in found.lines if wanted(line.found)]
     signs = {line.source.writer: "≈" for line in found.lines if not line.is_exact}
     groups = [Group(one) for one in kept] if each else grouped(kept)
@@ -130,6 +132,20 @@ def _tell(found: "Around", signs: dict[str, str]) -> None:
         told.insert(0, f"≈: {who} placed by the clock")
     for text in told:
         click.echo(inline(f"mlog: {text}"), err=True)
+
+
+def _nothing_at(moment: datetime, seconds: float, folder: Path) -> str:
+    """Say that a run has nothing at a time, and when it has."""
+    from mlog.reader.state import read_state
+    from mlog.reader.times import seconds_of
+
+    state = read_state(folder)
+    ends = map(seconds_of, (state.created, state.ended or state.updated))
+    each = [datetime.fromtimestamp(end) for end in ends if end is not None]
+    span = " to ".join(f"{end:%Y-%m-%d %H:%M:%S}" for end in each)
+    about = f"{moment:%Y-%m-%d %H:%M:%S} in {folder}"
+    known = f": it went from {span}" if span else ""
+    return f"nothing within {seconds:g} s of {about}{known}"
 
 
 def _on_day_of(folder: Path, clock: str) -> datetime:

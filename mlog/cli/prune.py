@@ -22,7 +22,7 @@ from mlog.cli.rm import (
     removal_options,
     root_of,
 )
-from mlog.errors import MlogError, RunNotFoundError
+from mlog.errors import MlogError, RunNotFoundError, told
 from mlog.layout import slug
 from mlog.reader.alive import seconds_of
 from mlog.reader.find import iter_runs
@@ -181,7 +181,7 @@ def _find(
             if _last_seen(state) <= since and fits(state):
                 found.states.append(state)
         except (MlogError, OSError) as exc:
-            found.unreadable.append(Kept(run, f"it cannot be read: {exc}"))
+            found.unreadable.append(Kept(run, f"it cannot be read: {told(exc)}"))
     return found
 
 

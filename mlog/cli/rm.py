@@ -26,7 +26,7 @@ import orjson
 from mlog.cli.completing import complete_run
 from mlog.cli.options import RunCommand, dir_option, find, root_of, typed
 from mlog.cli.table import Column, fitted, print_lines, table_lines, width_of
-from mlog.errors import MlogError, UnsafePathError
+from mlog.errors import MlogError, UnsafePathError, told
 from mlog.escaping import inline
 from mlog.folder import read_from
 from mlog.layout import parse_segment
@@ -240,7 +240,7 @@ class _Planner:
             state = self._states[folder] = read_state(folder)
             reason = _why_protected(state) or self._spare(state)
         except (MlogError, OSError) as exc:
-            return f"it cannot be read: {exc}"
+            return f"it cannot be read: {told(exc)}"
         return reason or self._why_by_children(folder)
 
     def _why_by_children(self, folder: Path) -> str:
@@ -512,7 +512,7 @@ def _remove_all(root: Path, plan: Plan) -> list[Going]:
                 _remove(root, folder)
                 gone.append(going)
         except (MlogError, OSError) as exc:
-            reason = str(exc)
+            reason = told(exc)
         if reason:
             plan.kept.append(Kept(folder, reason))
             if parent:
@@ -528,7 +528,7 @@ def _remove(root: Path, folder: Path) -> None:
         except OSError as exc:
             where = experiment.path / hidden
             raise MlogError(
-                f"not all of it could be removed, see {where}: {exc}"
+                f"not all of it could be removed, see {where}: {told(exc)}"
             ) from exc
 
 

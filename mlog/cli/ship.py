@@ -17,7 +17,7 @@ import orjson
 from mlog.cli.options import RunCommand, all_runs, dir_option, find, root_of, typed
 from mlog.cli.sink_table import sink_columns, sink_errors, sink_fields
 from mlog.cli.table import Column, fitted, print_lines, table_lines, width_of
-from mlog.errors import MlogError
+from mlog.errors import MlogError, told
 from mlog.escaping import inline
 from mlog.reader.find import iter_runs
 from mlog.reader.page_words import count_text, size_text, span
@@ -465,7 +465,7 @@ def _show(runs: Iterable[Path], state: Path | None, as_json: bool) -> None:
         try:
             found += read_status(run, state=state)
         except (OSError, MlogError) as exc:
-            click.echo(f"mlog: {inline(str(exc))}", err=True)
+            click.echo(f"mlog: {inline(told(exc))}", err=True)
     if as_json:
         for each in found:
             click.echo(orjson.dumps(sink_fields(each)))

@@ -11,8 +11,8 @@ from mlog.cli.sink_table import sink_columns
 from mlog.cli.table import Column
 from mlog.errors import MlogError
 from mlog.reader.alive import seconds_of
-from mlog.reader.curves import short
 from mlog.reader.fields import whole_from
+from mlog.reader.numbers import short
 from mlog.reader.page_facts import SYMBOLS
 from mlog.reader.page_words import moment, one_line, size_text, span, value_text
 from mlog.reader.state import RunState, WriterState, read_state

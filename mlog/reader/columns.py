@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, TypeAlias
 
 import orjson
 
-from mlog.reader.blocks import cut_lines, read_lines
+from mlog.reader.blocks import cut_lines, read_lines, reader_of
 from mlog.reader.column import (
     FLOATS,
     INTEGERS,
@@ -115,7 +115,8 @@ def read_pages(
         wanted: Says of a name whether its values are kept. None: all are.
     """
     reading = _Reading(start, bare, last_time)
-    for offset, lines in read_lines(file, start):
+    read, size = reader_of(file)
+    for offset, lines in read_lines(read, start, size):
         for block in cut_lines(lines):
             reading.add(block)
         end = offset + len(lines)

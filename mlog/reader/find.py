@@ -17,7 +17,14 @@ from pathlib import Path
 from mlog.errors import MlogError, RunNotFoundError
 from mlog.layout import SegmentName, parse_segment, slug
 
-__all__ = ["find_run", "is_run", "iter_runs", "run_folders"]
+__all__ = [
+    "closed",
+    "experiment_folders",
+    "find_run",
+    "is_run",
+    "iter_runs",
+    "run_folders",
+]
 
 _NTH = re.compile(r"-([1-9][0-9]{0,8})")
 _FRESH_ID = re.compile(r"([0-9]{8}-[0-9]{6})-([0-9a-f]{6})")
@@ -31,7 +38,7 @@ def find_run(ref: str, *, root: Path, experiment: str | None = None) -> Path:
 
     The first of these that fits decides: `latest`, or `-1`, `-2`, … for the newest,
     second newest; the id; `<experiment>/<id>`; a path; the run's name; the beginning
-    of the id, or its six last digits as printed at the start.
+    of the id, or its six last digits as printed at the start; the beginning of these.
 
     Newest is what was created last, by the time in the id or else that of the run's
     first event: going on with an old run does not make it new. Reads `run.json` and
@@ -45,16 +52,16 @@ def find_run(ref: str, *, root: Path, experiment: str | None = None) -> Path:
     Raises:
         RunNotFoundError: Nothing fits; the message offers the closest names.
         MlogError: Several runs fit; the message lists them.
+        OSError: What fits, or all that might hold runs, may not be read.
     """
     runs = list(_runs_of(root, experiment))
     nth = _nth(ref)
     if nth is not None:
         found = list(islice(filter(is_run, _newest_first(runs)), nth - 1, nth))
     else:
-        found = _fitting(ref, runs, root)
+        found = _fitting(ref, runs, root, is_run)
     if not found:
-        runs = list(filter(is_run, runs))
-        raise RunNotFoundError(_not_found(ref, runs, root, experiment))
+        raise _not_there(ref, runs, root, experiment)
     if len(found) > 1:
         some = _listed(f"{run.parent.name}/{run.name}" for run in found)
         raise MlogError(f"{ref!r} fits {len(found)} runs in {root}: {some}")
@@ -66,7 +73,7 @@ def iter_runs(root: Path) -> Iterator[Path]:
 
     A folder that is missing or may not be read has no runs. Nothing is read but names.
     """
-    for experiment in _folders(root):
+    for experiment in experiment_folders(root):
         yield from filter(is_run, _folders(experiment))
 
 
@@ -76,7 +83,26 @@ def run_folders(root: Path) -> list[Path]:
     Faster than `iter_runs` by a look into each; to find none in it is left to whoever
     opens it.
     """
-    return [run for experiment in _folders(root) for run in _folders(experiment)]
+    experiments = experiment_folders(root)
+    return [run for experiment in experiments for run in _folders(experiment)]
+
+
+def experiment_folders(root: Path) -> list[Path]:
+    """Return the folders that are experiments by their place."""
+    return _folders(root)
+
+
+def closed(folders: Iterable[Path]) -> dict[Path, OSError]:
+    """Return which folders cannot be looked into, and why; missing ones can."""
+    found = {}
+    for folder in folders:
+        try:
+            os.scandir(folder).close()
+        except FileNotFoundError:
+            pass
+        except OSError as exc:
+            found[folder] = exc
+    return found
 
 
 def _runs_of(root: Path, experiment: str | None) -> Iterator[Path]:
@@ -93,25 +119,28 @@ def _nth(ref: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def _fitting(ref: str, runs: list[Path], root: Path) -> list[Path]:
-    """Return all runs that fit the first rule that any run fits."""
+def _fitting(
+    ref: str, runs: list[Path], root: Path, counts: Callable[[Path], bool]
+) -> list[Path]:
+    """Return all folders that fit the first rule that any of those that count fits."""
     if not ref:
         return []
     folder = slug(ref)
 
     def those(fits: Callable[[Path], bool]) -> list[Path]:
-        return [run for run in runs if fits(run) and is_run(run)]
+        return [run for run in runs if fits(run) and counts(run)]
 
     return (
         those(lambda run: run.name == folder)
         or those(lambda run: f"{run.parent.name}/{run.name}" == ref)
-        or _at_path(ref, root)
+        or _at_path(ref, root, counts)
         or those(lambda run: _display_name(run) == ref)
         or those(lambda run: run.name.startswith(ref) or _short_id(run) == ref)
+        or those(lambda run: _short_id(run).startswith(ref))
     )
 
 
-def _at_path(ref: str, root: Path) -> list[Path]:
+def _at_path(ref: str, root: Path, counts: Callable[[Path], bool]) -> list[Path]:
     """Return the run at a path; below the root only one that is reached by no link."""
     try:
         path = Path(os.path.abspath(Path(ref).expanduser()))
@@ -119,8 +148,8 @@ def _at_path(ref: str, root: Path) -> list[Path]:
         return []
     root = Path(os.path.abspath(root))
     if path.is_relative_to(root):
-        return [path] if path in iter_runs(root) else []
-    return [path] if is_run(path) else []
+        return [path] if path in run_folders(root) and counts(path) else []
+    return [path] if counts(path) else []
 
 
 def _newest_first(runs: list[Path]) -> Iterator[Path]:
@@ -207,6 +236,21 @@ def is_run(folder: Path) -> bool:
         return False
 
 
+def _not_there(
+    ref: str, folders: list[Path], root: Path, experiment: str | None
+) -> Exception:
+    """Return why no run was found: what fits may not be read, or nothing fits."""
+    shut = closed([root, *experiment_folders(root), *folders])
+    runs = list(filter(is_run, folders))
+    fitting = _fitting(ref, folders, root, shut.__contains__)
+    if fitting or (shut and not runs):
+        return shut[[*fitting, *shut][0]]
+    text = _not_found(ref, runs, root, experiment)
+    if shut:
+        text += f"; not for you to read: {_listed(map(str, shut))}"
+    return RunNotFoundError(text)
+
+
 def _not_found(ref: str, runs: list[Path], root: Path, experiment: str | None) -> str:
     """Say what was looked for and where, and what there is instead."""
     where = f"experiment {experiment!r} of {root}" if experiment else str(root)
@@ -216,7 +260,7 @@ def _not_found(ref: str, runs: list[Path], root: Path, experiment: str | None) -
         return f"no run {ref!r}: only {len(runs)} in {where}"
     close = _closest(ref, runs)
     offer = f"; did you mean {_listed(close)}?" if close else ""
-    return f"no run {ref!r} in {where}{offer}; `mlog path` prints the newest"
+    return f"no run {ref!r} in {where}{offer}; `mlog ls` lists the runs there"
 
 
 def _closest(ref: str, runs: list[Path]) -> list[str]:

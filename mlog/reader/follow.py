@@ -15,7 +15,6 @@ the file system tells nobody of changes (NFS, Lustre). Invariants:
 Source of the order: the README, "File format".
 """
 
-import errno
 import heapq
 import os
 import stat
@@ -25,36 +24,24 @@ from functools import partial
 from itertools import chain, groupby, islice
 from operator import attrgetter, itemgetter
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import orjson
 
-from mlog.folder import read_from
 from mlog.layout import SegmentName, parse_segment
+from mlog.reader.blocks import MAX_LINE, MayFit, blocks_before, read_part
 from mlog.types import Stream
 
 __all__ = [
     "Follower",
     "Found",
-    "MayFit",
-    "blocks_before",
-    "lines_in",
-    "open_segment",
     "parse_line",
 ]
 
-_MAX_LINE = 1 << 20
 _CHUNK = 1 << 18
 _BLOCK = 1 << 16
-_FIRST_BLOCK, _LAST_BLOCK = 1 << 15, 1 << 20
 _MAX_GLUED = 16
 _LAST_EVENTS = 100
-
-# Not there, a link, no regular file.
-_NO_SEGMENT = (errno.ENOENT, errno.ELOOP, errno.EINVAL, errno.ENXIO)
-
-_TOO_LONG = b"?"
-"""Stands for the end of a line that is too long for an entry; no JSON ends so."""
 
 
 class Found(NamedTuple):
@@ -71,10 +58,6 @@ class Found(NamedTuple):
     raw: bytes
     segment: SegmentName
     folder: Path
-
-
-MayFit: TypeAlias = Callable[[bytes], bool]
-"""Says of some bytes whether a line that is looked for may be in them."""
 
 
 @dataclass(slots=True)
@@ -260,14 +243,14 @@ class Follower:
     def _next_lines(self, reading: _Reading) -> bytes:
         """Return the next whole lines and step over them; b"" when there are none."""
         while reading.offset < reading.size:
-            for length in (_CHUNK, _MAX_LINE):
+            for length in (_CHUNK, MAX_LINE):
                 length = min(length, reading.size - reading.offset)
                 chunk = self._read(reading, reading.offset, length)
                 whole = chunk.rfind(b"\n") + 1
                 if whole:
                     reading.offset += whole
                     return chunk[:whole]
-            if len(chunk) < _MAX_LINE:
+            if len(chunk) < MAX_LINE:
                 return b""
             self.skipped += not reading.overlong
             reading.overlong = True
@@ -313,14 +296,7 @@ class Follower:
     def _read(self, reading: _Reading, start: int, length: int) -> bytes:
         """Read a part of a segment; b"" when it was removed or replaced."""
         path = self.folder / reading.segment.filename
-        try:
-            with open(path, "rb", buffering=0, opener=_open_no_link) as file:
-                if os.fstat(file.fileno()).st_ino != reading.inode:
-                    return b""
-                file.seek(start)
-                return file.read(length)
-        except FileNotFoundError:
-            return b""
+        return read_part(path, reading.inode, start, length)
 
     def _parse(self, reading: _Reading, lines: Iterable[bytes]) -> list[Found]:
         """Return the entries in lines, and count what is none."""
@@ -361,80 +337,6 @@ def _by_writer(readings: Iterable[_Reading]) -> list[list[list[_Reading]]]:
     return [[stream for _, stream in found] for _, found in writers]
 
 
-def open_segment(path: Path) -> BinaryIO | None:
-    """Open a segment; None where there is none, or where it is no regular file.
-
-    Raises:
-        OSError: It may not be read.
-    """
-    try:
-        return read_from(path)
-    except OSError as exc:
-        if exc.errno in _NO_SEGMENT:
-            return None
-        raise
-
-
-def blocks_before(
-    read: Callable[[int, int], bytes],
-    end: int,
-    size: int = _FIRST_BLOCK,
-    *,
-    may_fit: MayFit | None = None,
-) -> Iterator[bytes]:
-    """Yield the lines in front of an offset, some at a time, the last first.
-
-    Each time is without its last newline. In the place of a line that is too long for
-    an entry stands something that is none.
-
-    Args:
-        read: Reads from an offset a number of bytes; fewer where there are not so many.
-        end: Where a line begins, or the file ends.
-        size: How much to read first; then twice as much each time.
-        may_fit: Lines are left out where it says no to them, and to those beside them.
-    """
-    start, rest = end - 1, b""  # the last newline is left out
-    while start > 0:
-        stop, start = start, max(0, start - size)
-        size = min(2 * size, _LAST_BLOCK)
-        block = read(start, stop - start)
-        if len(block) < stop - start:  # removed, or cut by somebody
-            return
-        begin = block.find(b"\n") + 1
-        if begin and may_fit is not None and not may_fit(block):
-            place = block.rfind(b"\n") + 1
-            last = block[place:] + rest
-            rest = block[: begin - 1]
-            if may_fit(last):
-                yield last
-        else:
-            rest, newline, lines = (block + rest).partition(b"\n")
-            if newline:
-                yield lines
-        if len(rest) > _MAX_LINE:
-            rest = _TOO_LONG
-    if end:
-        yield rest
-
-
-def lines_in(path: Path, start: int, size: int) -> bytes:
-    """Return the whole lines of a part of a file; b"" where it cannot be read.
-
-    Args:
-        path: A segment; a link is not followed.
-        start: Where to begin; unless that is 0, behind the next newline.
-        size: How much to read.
-    """
-    try:
-        with read_from(path) as file:
-            file.seek(start)
-            content = file.read(size)
-    except OSError:
-        return b""
-    begin = content.find(b"\n") + 1 if start else 0
-    return content[begin : content.rfind(b"\n") + 1]
-
-
 def parse_line(line: bytes) -> dict[str, Any] | None:
     """Return the entry in a line, or None where there is none.
 
@@ -473,10 +375,6 @@ def _times_of(event: str, lines: Iterable[bytes]) -> list[str]:
 def _is_same(reading: _Reading, status: os.stat_result) -> bool:
     """Whether a file is still the one that was read, and has only grown."""
     return status.st_ino == reading.inode and status.st_size >= reading.offset
-
-
-def _open_no_link(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0))
 
 
 def _running(

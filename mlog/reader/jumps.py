@@ -5,14 +5,20 @@ swapped; so a place is found by halving. What is around it is read as far as a b
 reaches. A time is found likewise; where a clock was set back, one of its times is.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, TypeAlias
 
 from mlog.layout import SegmentName
-from mlog.reader.follow import Found, blocks_before, open_segment, parse_line
+from mlog.reader.blocks import (
+    MAX_LINE,
+    Read,
+    blocks_before,
+    open_segment,
+    read_lines,
+    reader_of,
+)
+from mlog.reader.follow import Found, parse_line
 from mlog.reader.times import seconds_of
 
 __all__ = ["entries_by_seq", "entries_by_time", "older_by_seq", "older_by_time"]
@@ -24,7 +30,6 @@ _SLACK = 1 << 15
 
 _PROBE = 1 << 13
 _CHUNK = 1 << 16
-_MAX_LINE = 1 << 20
 
 
 def entries_by_seq(
@@ -86,11 +91,11 @@ def _older(
         if file is None:
             continue
         with file:
-            size = _size(file)
+            read, size = reader_of(file)
             # What threads have swapped stands up to a block behind its place.
-            end = min(_place_behind(file, size, key, last) + 2 * _SLACK, size)
-            end = _line_before(file, end)
-            for block in blocks_before(partial(_read, file), end):
+            end = min(_place_behind(read, size, key, last) + 2 * _SLACK, size)
+            end = _line_before(read, end)
+            for block in blocks_before(read, end):
                 yield from _up_to(folder, segment, block, key, last)
                 limit -= len(block)
                 if limit < 0:
@@ -121,11 +126,11 @@ def _between(
     if file is None:
         return
     with file:
-        size = _size(file)
-        begin = _place(file, size, key, first)
-        begin = _line_before(file, max(0, begin - _SLACK))
+        read, size = reader_of(file)
+        begin = _place(read, size, key, first)
+        begin = _line_before(read, max(0, begin - _SLACK))
         beyond = 0  # bytes since the last entry that was not behind the end
-        for _, line in _lines(file, begin, size):
+        for _, line in _lines(read, begin, size):
             entry = parse_line(line)
             own = key(entry) if entry is not None else None
             if entry is not None and own is not None and own <= last:
@@ -138,12 +143,12 @@ def _between(
                 return
 
 
-def _place(file: BinaryIO, size: int, key: _Key, value: float) -> int:
+def _place(read: Read, size: int, key: _Key, value: float) -> int:
     """Return where a line begins in front of which all keys are less than a value."""
     low, high = 0, size
     while high - low > _PROBE:
         middle = (low + high) // 2
-        start, own = _first_key(file, middle, high, key)
+        start, own = _first_key(read, middle, high, key)
         if own is None or own >= value:
             high = middle
         else:
@@ -151,10 +156,10 @@ def _place(file: BinaryIO, size: int, key: _Key, value: float) -> int:
     return low
 
 
-def _place_behind(file: BinaryIO, size: int, key: _Key, value: float) -> int:
+def _place_behind(read: Read, size: int, key: _Key, value: float) -> int:
     """Return where the first line begins whose key is greater than a value."""
-    place = _place(file, size, key, value)
-    for end, line in _lines(file, place, size):
+    place = _place(read, size, key, value)
+    for end, line in _lines(read, place, size):
         entry = parse_line(line)
         own = key(entry) if entry is not None else None
         if own is not None and own > value:
@@ -163,13 +168,11 @@ def _place_behind(file: BinaryIO, size: int, key: _Key, value: float) -> int:
     return size
 
 
-def _first_key(
-    file: BinaryIO, start: int, end: int, key: _Key
-) -> tuple[int, float | None]:
+def _first_key(read: Read, start: int, end: int, key: _Key) -> tuple[int, float | None]:
     """Return where the next line with a key begins, and the key; None: there is none."""
     length = _PROBE
     while True:
-        block = _read(file, start, min(length, end - start))
+        block = read(start, min(length, end - start))
         place = block.find(b"\n") + 1
         while place and (stop := block.find(b"\n", place)) >= 0:
             entry = parse_line(block[place:stop])
@@ -177,7 +180,7 @@ def _first_key(
             if own is not None:
                 return start + place, own
             place = stop + 1
-        if len(block) < length or length > 2 * _MAX_LINE:
+        if len(block) < length or length > 2 * MAX_LINE:
             return start, None
         length *= 8
 
@@ -194,37 +197,17 @@ def _time(entry: dict[str, Any]) -> float | None:
 # --- lines ---------------------------------------------------------------------------
 
 
-def _size(file: BinaryIO) -> int:
-    return os.fstat(file.fileno()).st_size
-
-
-def _read(file: BinaryIO, start: int, length: int) -> bytes:
-    file.seek(start)
-    return file.read(length)
-
-
-def _line_before(file: BinaryIO, offset: int) -> int:
+def _line_before(read: Read, offset: int) -> int:
     """Return where a line begins, at or behind an offset."""
     if offset == 0:
         return 0
-    block = _read(file, offset - 1, _MAX_LINE + 1)
+    block = read(offset - 1, MAX_LINE + 1)
     return offset + block.find(b"\n") if b"\n" in block else offset
 
 
-def _lines(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+def _lines(read: Read, start: int, end: int) -> Iterator[tuple[int, bytes]]:
     """Yield the whole lines of a part of a file: where each ends, and its content."""
-    rest = b""
-    while start < end:
-        block = _read(file, start, min(_CHUNK, end - start))
-        if not block:
-            return
-        first, *lines = block.split(b"\n")
-        lines.insert(0, rest + first)
-        rest = lines.pop()
-        place = start + len(first) - len(lines[0]) if lines else start
-        for line in lines:
+    for place, lines in read_lines(read, start, end, _CHUNK):
+        for line in lines[:-1].split(b"\n"):
             place += len(line) + 1
             yield place, line
-        start += len(block)
-        if len(rest) > _MAX_LINE:  # no entry: the rest of it is none either
-            rest = b"?"

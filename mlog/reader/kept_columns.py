@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
+from mlog.reader.blocks import open_segment
 from mlog.reader.cache import Cache, Stamp, ends_of, stamp_of
 from mlog.reader.column import (
     FLOATS,
@@ -25,7 +26,6 @@ from mlog.reader.column import (
     numbers,
 )
 from mlog.reader.columns import Layout, Page, read_pages
-from mlog.reader.follow import open_segment
 
 __all__ = ["read_columns"]
 

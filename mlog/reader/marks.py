@@ -16,13 +16,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mlog.layout import SegmentName
-from mlog.reader.follow import blocks_before, open_segment, parse_line
+from mlog.reader.blocks import (
+    MAX_LINE,
+    blocks_before,
+    open_segment,
+    read_parts,
+    reader_of,
+)
+from mlog.reader.follow import parse_line
 
 __all__ = ["Mark", "Span", "find_gap", "find_spans", "step_range"]
 
 _CHUNK = 1 << 20
 _NEAR = 1 << 14
-_MAX_LINE = 1 << 20
 _ANY = re.compile(rb'"step":\s*(-?\d+)')
 _FIRST = re.compile(rb'"step":\s*(-?\d+)[^\n]*')
 _FEW = 10
@@ -232,7 +238,7 @@ class _Metrics:
                 end = block.rfind(b"\n")
                 if end < 0 and len(block) < length:
                     break
-                if end < 0 and length <= _MAX_LINE:
+                if end < 0 and length <= MAX_LINE:
                     length *= 8
                     continue
                 for line in block[: max(end, 0)].split(b"\n"):
@@ -241,7 +247,7 @@ class _Metrics:
                         return found
                     place += len(line) + 1
                 place += len(block) - end - 1 if end < 0 else 0
-                length = min(2 * length, _MAX_LINE)
+                length = min(2 * length, MAX_LINE)
             place = 0
         return None
 
@@ -275,17 +281,9 @@ class _Metrics:
         file = open_segment(self._paths[number])
         if file is None:
             return
-        offset, length = 0, _CHUNK
         with file:
-            while True:
-                file.seek(offset)
-                block = file.read(length)
-                end = block.rfind(b"\n") + 1
-                if end:
-                    yield offset, block, end
-                elif len(block) < length:
-                    return
-                offset += end or len(block)
+            read, size = reader_of(file)
+            yield from read_parts(read, 0, size, _CHUNK)
 
     def _size(self, number: int) -> int:
         try:

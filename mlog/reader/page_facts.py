@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from mlog.layout import parse_segment
+from mlog.reader.blocks import lines_in
 from mlog.reader.condense import Summary, summarize
 from mlog.reader.fields import mapping_from, text_from
-from mlog.reader.follow import lines_in, parse_line
+from mlog.reader.follow import parse_line
 from mlog.reader.page_words import count_text, moment, one_line, span, value_text
 from mlog.reader.series import History, are_numbers, read_histories
 from mlog.reader.sparkline import sparkline

@@ -16,7 +16,8 @@ from typing import Any
 from mlog.errors import MlogError
 from mlog.layout import SegmentName, parse_segment
 from mlog.reader.around import Then, metrics_at
-from mlog.reader.follow import lines_in, parse_line
+from mlog.reader.blocks import lines_in
+from mlog.reader.follow import parse_line
 
 __all__ = ["ErrorLines", "last_errors", "last_lines"]
 

@@ -86,12 +86,12 @@ outline-offset:1px}
 .wide table{border-collapse:collapse}
 .wide th,.wide td{text-align:left;padding:3px 16px 3px 0;vertical-align:top;
 border-bottom:1px solid var(--rule);min-width:110px;max-width:340px;font-weight:400}
-.wide thead th{color:var(--fg);font-weight:600;white-space:nowrap}
+.wide thead th{color:var(--fg);font-weight:600;vertical-align:bottom}
 .wide th:first-child{position:sticky;left:0;background:var(--bg);min-width:90px;
 max-width:260px;font-weight:500}
 .wide td small{display:block;font-size:12px;line-height:16px;white-space:nowrap}
 .wide td.mono,.known dd{font:12px/18px ui-monospace,monospace}
-.swatch{display:block;margin:2px 0}
+.swatch{display:block;flex:none;margin:2px 0}
 summary .swatch{display:inline-block;vertical-align:middle}
 .charts{display:grid;gap:16px 20px;margin-top:6px;
 grid-template-columns:repeat(auto-fill,minmax(min(340px,100%),1fr))}

@@ -11,7 +11,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TypeAlias
 
-from mlog.reader.follow import Follower, Found, MayFit
+from mlog.reader.blocks import MayFit
+from mlog.reader.follow import Follower, Found
 from mlog.reader.sources import Source, read_source
 
 __all__ = [

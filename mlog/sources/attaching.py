@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 from mlog.entry import shrink, stamp
 from mlog.folder import read_from
 from mlog.plain import clean_text, to_json
+from mlog.reader.blocks import blocks_before
 from mlog.reader.entries import read_writers
-from mlog.reader.follow import blocks_before, parse_line
+from mlog.reader.follow import parse_line
 from mlog.run.joining import joined, open_run_folder
 from mlog.run.writer import Place
 from mlog.sources.foreign_lines import parser_of

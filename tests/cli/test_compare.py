@@ -181,3 +181,17 @@ def test_no_runs_at_all(run_dir: Path) -> None:
 
 def test_help_has_an_example() -> None:
     assert "mlog compare -2 latest --plot" in call("--help").stdout
+
+
+def test_a_long_name_gives_way_to_numbers(make: Make) -> None:
+    """Where there is no room for both, the end of the name is left out."""
+    name = "a" + " long" * 12
+    first = make(name, (3, 1, 2), rate=0.1)
+    second = make("b", (4, 2, 4), rate=0.2)
+    ids = first.folder.name, second.folder.name
+    wide, *_ = shown(*ids, width=200)
+    assert wide.split("  ")[-1] == "b"
+    assert wide.strip().startswith(name[:43] + "…")
+    narrow = shown(*ids, width=66)
+    assert narrow[0].split("  ")[-2:] == [name[:21] + "…", "b"]
+    assert "  loss      2                       4  +2 (+100 %)" in narrow

@@ -6,9 +6,10 @@ cause ends without a traceback.
 
 import json
 import os
+import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -222,3 +223,56 @@ def test_permission_denied(
     done = as_nobody(name, env={"MLOG_DIR": str(runs)})
     assert (done.returncode, done.stdout) == (1, "")
     assert one_line(done.stderr), done.stderr
+
+
+@pytest.fixture
+def shared(runs: Path) -> Iterator[Path]:
+    """A root that all may look into, with a run and an experiment that are private."""
+    with library.start_run("mnist", run_id="private", name="mine") as own:
+        own.log("loss", 1.0)
+    (odd,) = (path for path in runs.iterdir() if path.name != "mnist")
+    modes = {path: path.stat().st_mode for path in runs.parents}
+    private = {path: mode for path, mode in modes.items() if not mode & stat.S_IXOTH}
+    for path, mode in private.items():
+        path.chmod(mode | stat.S_IXOTH)
+    for folder in (runs, runs / "mnist", runs / "mnist" / "run-one"):
+        folder.chmod(0o755)
+    for file in (runs / "mnist" / "run-one").iterdir():
+        file.chmod(0o644)
+    odd.chmod(0o700)
+    yield runs
+    for path, mode in private.items():
+        path.chmod(mode)
+
+
+@pytest.mark.parametrize(
+    "ref", ["private", "priv", "mnist/private", "{root}/mnist/private"]
+)
+def test_a_run_that_may_not_be_read_is_not_said_to_be_missing(
+    shared: Path, as_nobody: Callable[..., Any], ref: str
+) -> None:
+    """Whoever names it is told why, without the number the system has for it."""
+    root = str(shared)
+    done = as_nobody("path", ref.format(root=root), env={"MLOG_DIR": root})
+    said = f"mlog: Permission denied: {root}/mnist/private\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
+
+
+def test_folders_that_may_not_be_read_are_named(
+    shared: Path, as_nobody: Callable[..., Any]
+) -> None:
+    """What is looked for may be in one of them; a list tells how many it leaves out."""
+    env = {"MLOG_DIR": str(shared)}
+    done = as_nobody("path", "other", env=env)
+    assert one_line(done.stderr)
+    assert f"; not for you to read: {shared}" in done.stderr
+    done = as_nobody("ls", env=env)
+    assert done.returncode == 0
+    assert "baseline" in done.stdout
+    assert [line.partition(": Perm")[0] for line in done.stderr.splitlines()] == [
+        "mlog: cannot read 1 run",
+        "mlog: cannot read 1 experiment",
+    ]
+    done = as_nobody("ls", ODD, env=env)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"mlog: Permission denied: {shared}")

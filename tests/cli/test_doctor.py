@@ -49,6 +49,36 @@ def test_all_is_well(mlog: Mlog) -> None:
     assert not any(line.startswith("✕") for line in lines)
 
 
+def test_the_whole_answer(mlog: Mlog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line for each finding, and below it what to do where something is wrong."""
+    monkeypatch.setattr(doctor, "CHECKS", (_findings, _broken))
+    shown = mlog("doctor")
+    assert (shown.exit_code, shown.stderr) == (1, "")
+    assert shown.stdout.splitlines() == [
+        "✓ root       /data/runs (MLOG_DIR)",
+        "! dead runs  1 run without an end: a\\nb",
+        "             → it was killed",
+        "✕ disk       0 B free",
+        "             → remove some runs",
+        "✓ extra      plot: matplotlib 3",
+        "✓            query: duckdb 2",
+        "! broken     cannot be looked at: no such thing",
+    ]
+
+
+def _findings(_: Place) -> Iterator[Finding]:
+    yield Finding("root", "fine", "/data/runs (MLOG_DIR)")
+    yield Finding("dead runs", "look", "1 run without an end: a\nb", "it was killed")
+    yield Finding("disk", "fault", "0 B free", "remove some runs")
+    yield Finding("extra", "fine", "plot: matplotlib 3")
+    yield Finding("extra", "fine", "query: duckdb 2")
+
+
+def _broken(_: Place) -> Iterator[Finding]:
+    raise OSError("no such thing")
+    yield
+
+
 @pytest.mark.usefixtures("quick")
 def test_json(mlog: Mlog) -> None:
     shown = mlog("doctor", "--json")

@@ -428,3 +428,11 @@ class TestCall:
         shown = CliRunner().invoke(command, ["--help"], env={"COLUMNS": "80"}).stdout
         assert "Examples:\n    mlog export" in shown
         assert "\n  json         RUN.json: facts" in shown
+
+
+def test_the_whole_answer(export_to: Export, out: Path) -> None:
+    """The files that were made, and how much has no place in them."""
+    result = export_to("csv", "a1", "b2")
+    assert result.stdout == f"{out}/metrics.csv (496 B)\n{out}/params.csv (65 B)\n"
+    left_out = "mlog: left out 2 values without a place there\n"
+    assert (result.exit_code, result.stderr) == (0, left_out)

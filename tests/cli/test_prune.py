@@ -1,6 +1,7 @@
 """`mlog prune` removes old runs, and keeps the best of them."""
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -269,3 +270,23 @@ def test_json(prune: Prune, make: Made, run_dir: Path) -> None:
         "bytes": size,
         "dry_run": False,
     }
+
+
+def test_the_whole_answer(
+    prune: Prune, make: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What would go, and how many stay for which reason."""
+    monkeypatch.setenv("COLUMNS", "100")
+    for number, days in enumerate((91, 92, 93, 1)):
+        make(f"run-{number}", days, loss=number)
+    rule = ("--older-than", "90d", "--keep-best", "1", "--metric", "loss")
+    result = prune(*rule, "--dry-run")
+    times = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC")
+    assert times.sub("(time)", result.stdout).splitlines() == [
+        "run          status     last entry                size",
+        "mnist/run-1  Completed  (time)  377 B",
+        "mnist/run-2  Completed  (time)  377 B",
+        "would remove 2 runs, 754 B",
+    ]
+    kept = "mlog: mnist/run-0 stays: one of the best 1 by loss: 0\n"
+    assert (result.exit_code, result.stderr) == (0, kept)

@@ -452,3 +452,22 @@ class TestAsking:
         ended(run_dir)
         assert isinstance(rm(ONE, "nothing", "--yes").exception, MlogError)
         assert runs(run_dir) == [ONE]
+
+
+def test_the_whole_answer(
+    rm: Rm, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What would go, and below it why the others stay."""
+    monkeypatch.setenv("COLUMNS", "100")
+    ended(run_dir, ONE, display_name="a\nname that is rather long")
+    open_since(run_dir, 1, TWO)
+    result = rm(ONE, TWO, "--dry-run")
+    assert result.stdout.splitlines() == [
+        "run                           name                        status     "
+        "last entry                 size",
+        f"mnist/{ONE}  a\\nname that is rather lo…  Completed  "
+        "2020-01-02 03:04:05 UTC  1.0 kB",
+        "would remove 1 run, 1.0 kB",
+    ]
+    stays = f"mlog: mnist/{TWO} stays: a process still writes it\n"
+    assert (result.exit_code, result.stderr) == (1, stays)

@@ -484,6 +484,15 @@ class TestAround:
             text.removeprefix("2026-11-23 ")[13:] for text in result.stdout.splitlines()
         ]
 
+    def test_a_time_at_which_nothing_was_logged(self, mlog: Mlog) -> None:
+        """The message says when something was."""
+        result = mlog("tail", "--around", "2020-01-01T12:00:00", "--window", "60")
+        assert (result.exit_code, result.stdout) == (1, "")
+        said = "mlog: nothing within 60 s of 2020-01-01 12:00:00 in "
+        assert result.stderr.startswith(said)
+        assert ": it went from 2026-11-23 " in result.stderr
+        assert result.stderr.count("\n") == 1
+
     @pytest.mark.parametrize("place", ["step:2", "step=2", "2"])
     def test_a_step(self, mlog: Mlog, place: str) -> None:
         """What is placed by the clock has a ≈, and why is told."""

@@ -178,6 +178,14 @@ class TestFindRun:
         by_name = make_run("e", "x", name="net-")
         assert find_run("net-", root=root) == by_name
 
+    def test_beginning_of_the_last_digits_comes_last(
+        self, root: Path, three: list[Path], make_run: MakeRun
+    ) -> None:
+        """`mlog ls` shows no more of an id than these."""
+        assert find_run("bbb", root=root) == three[1]
+        named = make_run("mnist", "bbb-mine")
+        assert find_run("bbb", root=root) == named
+
     def test_experiment_narrows_the_search(self, root: Path, three: list[Path]) -> None:
         assert find_run("latest", root=root, experiment="mnist") == three[1]
         with pytest.raises(RunNotFoundError, match="experiment 'mnist'"):

@@ -286,3 +286,11 @@ def test_size_is_bounded(tmp_path: Path) -> None:
     assert len(html.encode()) <= MAX_SIZE
     assert "mnist / run7" in html
     assert "Left out, to keep this file below 5 MB" in seen(read(html))
+
+
+def test_long_names_do_not_run_into_each_other(tmp_path: Path) -> None:
+    """The heading of a table of several runs is broken into lines."""
+    runs = [make(tmp_path, name * 20, rate=1) for name in ("long ", "longer ")]
+    html = report_html([run.folder for run in runs], now=NOW)
+    (rule,) = re.findall(r"\.wide thead th\{([^}]*)\}", html)
+    assert "nowrap" not in rule

@@ -19,7 +19,8 @@ from mlog.shipping.status import read_status
 from mlog.shipping.target import parse_route
 from mlog.shipping.world import World
 from tests.helpers import FakeClock
-from tests.shipping.conftest import Request, Server, all_lines
+from tests.http_server import Request, Server
+from tests.shipping.conftest import all_lines
 
 NGINX = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
 pytestmark = pytest.mark.skipif(NGINX is None, reason="there is no nginx")

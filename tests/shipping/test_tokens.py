@@ -12,7 +12,8 @@ from mlog.errors import MlogError
 from mlog.shipping.target import parse_route
 from mlog.shipping.tokens import Token, token_of
 from tests.helpers import run_python
-from tests.shipping.conftest import Server, all_lines
+from tests.http_server import Server
+from tests.shipping.conftest import all_lines
 
 SECRET = "t0ken-s3cret"
 
