@@ -279,4 +279,6 @@ def _exit_code(folder: Path, told: int) -> int:
 def _reason(state: RunState) -> str:
     if state.status == "NotResponding":
         return _UNWATCHED
-    return str((state.error or {}).get("msg") or "it says not why")
+    # The first line says it; the end of a log that may follow was shown as it came.
+    text = str((state.error or {}).get("msg") or "").strip()
+    return text.splitlines()[0] if text else "it says not why"
