@@ -235,7 +235,7 @@ def _show(folder: Path, lent: "Lent") -> int:
     """Show what the script prints until all is over.
 
     Returns:
-        The number of the last signal that came meanwhile; that of SIGTERM if none did.
+        The number of the last signal that came meanwhile; 0 if none did.
     """
     told: list[int] = []
     typed: list[float] = []
@@ -262,14 +262,19 @@ def _show(folder: Path, lent: "Lent") -> int:
             if not told:
                 request_cancel(folder)
             raise
-    return told[-1] if told else signal.SIGTERM
+    return told[-1] if told else 0
 
 
 def _exit_code(folder: Path, told: int) -> int:
-    """Return the script's exit code; 128 and a signal's number where one ended it."""
+    """Return the script's exit code; 128 and a signal's number where one ended it.
+
+    Whoever watches is told why a script ended that nobody ended here.
+    """
     state = read_state(folder)
     if state.status == "Canceled":
-        return 128 + told
+        if not told:
+            say(f"mlog: run {state.run_id} was ended: {_reason(state)}")
+        return 128 + (told or signal.SIGTERM)
     code = (state.error or {}).get("exit_code", 0)
     if state.status == "Completed" or code:
         return int(code) if code >= 0 else 128 - int(code)
@@ -279,4 +284,6 @@ def _exit_code(folder: Path, told: int) -> int:
 def _reason(state: RunState) -> str:
     if state.status == "NotResponding":
         return _UNWATCHED
-    return str((state.error or {}).get("msg") or "it says not why")
+    # The first line says it; the end of a log that may follow was shown as it came.
+    text = str((state.error or {}).get("msg") or "").strip()
+    return text.splitlines()[0] if text else "it says not why"

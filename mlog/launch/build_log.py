@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mlog.folder import OpenFile
+from mlog.launch.processes import PREPARES, die_with_parent
 from mlog.run.launched import BUILD, BUILD_LOG, NOTES
 from mlog.run.lines import Lines, Piece
 from mlog.run.printed import write_line
@@ -107,6 +108,9 @@ class BuildLog:
     ) -> int:
         """Run a command to its end with its output as lines; return its exit code.
 
+        It gets SIGTERM when this process is gone (Linux); what it has started then is
+        found by `living_of_run`.
+
         Args:
             command: What to run.
             env: Its environment.
@@ -129,8 +133,9 @@ class BuildLog:
                 stderr=subprocess.STDOUT,
                 bufsize=0,
                 cwd=cwd,
-                env=env,
+                env={**env, PREPARES: str(self._recorder.writer.folder.path)},
                 process_group=0,
+                preexec_fn=die_with_parent,
                 pass_fds=tuple(keeps),
             )
         try:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
+    "PREPARES",
     "Process",
     "adopt_orphans",
     "die_with_parent",
@@ -24,6 +25,12 @@ __all__ = [
     "living_of_run",
     "reap_below",
 ]
+
+PREPARES = "_MLOG_PREPARES"
+"""Variable with the folder of the run that a process prepares something for.
+
+Unlike those with `MLOG_RUN` such a process does not write into the run.
+"""
 
 _IS_LINUX = sys.platform == "linux"
 _SET_DEATH_SIGNAL = 1
@@ -85,14 +92,17 @@ def living_below(pid: int) -> list[Process]:
 
 
 def living_of_run(folder: Path) -> list[Process]:
-    """Return living processes that were started to write a run, by their environment.
+    """Return living processes that were started for a run, by their environment.
 
     Those of other users do not show, and this one is not meant.
     """
-    sign = b"\0MLOG_RUN=" + os.fsencode(folder) + b"\0"
+    signs = [
+        b"\0%b=%b\0" % (name.encode(), os.fsencode(folder))
+        for name in ("MLOG_RUN", PREPARES)
+    ]
     own = os.getpid()
     found = [p for p in _all() if p.state not in _GONE and p.pid != own]
-    return [p for p in found if sign in b"\0" + _environment_of(p.pid)]
+    return [p for p in found if _has_any(signs, b"\0" + _environment_of(p.pid))]
 
 
 def reap_below(pid: int, *, but: int) -> None:
@@ -125,6 +135,10 @@ def _read(name: str) -> Process:
     program = head.partition("(")[2]
     ids = int(parent), int(group), int(session)
     return Process(int(name), *ids, program, state)
+
+
+def _has_any(signs: list[bytes], text: bytes) -> bool:
+    return any(sign in text for sign in signs)
 
 
 def _environment_of(pid: int) -> bytes:

@@ -35,9 +35,9 @@ from mlog.run.api import Run
 from mlog.run.begin import begin
 from mlog.run.core import RunCore
 from mlog.run.joining import open_run_folder
+from mlog.run.launched import CANCEL
 from mlog.run.recorder import Recorder
 from mlog.run.start import announce
-from mlog.run.waiting import CANCEL
 from mlog.run.writer import try_lock
 from mlog.types import Mode
 

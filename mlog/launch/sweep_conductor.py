@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from mlog.entry import stamp
 from mlog.errors import MlogError, RunNotFoundError
 from mlog.launch.submit import submit
 from mlog.launch.sweep_domains import text_of
@@ -28,8 +27,9 @@ from mlog.reader.series import read_history
 from mlog.reader.state import RunState, read_state
 from mlog.run.api import Run
 from mlog.run.family import handle
+from mlog.run.launched import CANCEL, NOTES, cancel_reason, request_cancel
+from mlog.run.printed import write_line
 from mlog.run.recorder import Recorder
-from mlog.run.waiting import CANCEL, NOTES, cancel_reason, request_cancel
 
 __all__ = ["Conductor", "Onlooker", "line_of"]
 
@@ -436,17 +436,8 @@ class Conductor:
         if not isinstance(recorder, Recorder):
             return
         redactor = recorder.redactor
-        entry = {
-            "ts": stamp(time.time_ns() // 1_000),
-            "seq": 0,
-            "level": level,
-            "logger": NOTES,
-            "msg": redactor.text(text) if redactor is not None else text,
-        }
-        try:
-            recorder.writer.write("logs", entry)
-        except OSError as exc:
-            recorder.writer.lose(exc.strerror or str(exc), None)
+        text = redactor.text(text) if redactor is not None else text
+        write_line(recorder.writer, NOTES, level, text, {})
 
 
 def line_of(trial: Trial, metric: str | None) -> str:

@@ -52,7 +52,8 @@ class Screen:
 
     def sum_up(self, state: "RunState", details: Mapping[str, Any]) -> None:
         """Write the summary."""
-        self._print("")
+        if not self._section:  # v1 shows it also where nothing was printed
+            self._print("")
         title = "Execution Summary"
         lines = [title, "=" * len(title), f"RunId: {self._run_id}"]
         lines += [f"Folder: {self._path}", f"Status: {state.status}"]

@@ -117,6 +117,9 @@ def test_a_limit_of_time_ends_the_script(source: Path) -> None:
     state = read_state(folder_in(done.stderr))
     assert state.status == "Canceled"
     assert "max_run_duration_seconds=0.3" in str(state.error)
+    why = "ran longer than max_run_duration_seconds=0.3"
+    last = done.stderr.splitlines()[-1]
+    assert last == f"mlog: run {state.run_id} was ended: {why}"
 
 
 def test_what_the_supervisor_has_to_say_shows_on_stderr(source: Path) -> None:

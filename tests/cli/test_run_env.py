@@ -54,6 +54,7 @@ def test_the_reason_is_one_message(source: Path) -> None:
     last = err.splitlines()[-1]
     assert "is Failed: requirements.txt cannot be installed: " in last
     assert "nobody-has-this" in last
+    assert "\\n" not in last  # nor are several squeezed into one
     assert "Traceback" not in err
     folder = Path(err.partition("→ ")[2].splitlines()[0])
     assert read_state(folder).status == "Failed"

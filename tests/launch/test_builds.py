@@ -22,10 +22,11 @@ from mlog.launch.builds import build
 from mlog.launch.environments import Environment
 from mlog.launch.interpreters import look_at
 from mlog.launch.pip_settings import has_settings, uv_understands
+from mlog.launch.processes import living_of_run
 from mlog.reader.state import read_state
+from mlog.run.launched import request_cancel
 from mlog.run.open import open_run
 from mlog.run.start import start_run
-from mlog.run.waiting import request_cancel
 from tests.helpers import REPO, entries
 from tests.launch.conftest import Launch, wait_for_end
 from tests.launch.helpers import events, is_alive, pid_in, printed, statuses, wait_until
@@ -76,7 +77,7 @@ def built(run_dir: Path) -> Iterator[Build]:
 class Stand:
     """A stand-in for an interpreter: it builds when `go` is there, and counts."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, is_deaf: bool = False) -> None:
         folder.mkdir()
         self.path = folder / "python"
         self.go = folder / "go"
@@ -85,6 +86,7 @@ class Stand:
         self.path.write_text(
             f"""#!/bin/sh
 if [ "$2" = venv ]; then
+    {"trap '' TERM" if is_deaf else ":"}
     echo x >> {self._count}
     echo $$ > {self.pid}.tmp; mv {self.pid}.tmp {self.pid}
     mkdir -p "$3/bin"; touch "$3/half-$$"
@@ -111,6 +113,15 @@ exec {sys.executable} "$@"
 def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stand]:
     monkeypatch.setenv("MLOG_INSTALLER", "pip")
     made = Stand(tmp_path / "stand")
+    yield made
+    made.go.touch()
+
+
+@pytest.fixture
+def deaf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stand]:
+    """Return a stand-in that SIGTERM does not end while it builds."""
+    monkeypatch.setenv("MLOG_INSTALLER", "pip")
+    made = Stand(tmp_path / "deaf", is_deaf=True)
     yield made
     made.go.touch()
 
@@ -235,6 +246,28 @@ def test_a_run_that_is_cancelled_stops_the_build(
     assert environments(run_dir) == []
 
 
+def test_a_build_ends_with_its_supervisor(launch: Launch, stand: Stand) -> None:
+    """Nobody would use it, and others would wait for it."""
+    run = launch("print('never')", config={"environment": stand.wanted})
+    wait_until(lambda: pid_in(stand.pid), "the build runs")
+    os.kill(run.pid, signal.SIGKILL)
+    wait_until(lambda: not is_alive(pid_in(stand.pid)), "the build has ended")
+
+
+def test_what_a_build_leaves_running_is_found_by_its_run(
+    launch: Launch, deaf: Stand
+) -> None:
+    """So `mlog cancel` ends what did not end with the supervisor."""
+    run = launch("print('never')", config={"environment": deaf.wanted})
+    wait_until(lambda: pid_in(deaf.pid), "the build runs")
+    os.kill(run.pid, signal.SIGKILL)
+    wait_until(lambda: not is_alive(run.pid), "the supervisor is gone")
+    found = [process.pid for process in living_of_run(run.folder)]
+    deaf.go.touch()
+    assert pid_in(deaf.pid) in found
+    wait_until(lambda: not living_of_run(run.folder), "the build ends")
+
+
 def test_whoever_waits_sees_the_build(
     finished: Finished, stand: Stand, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -351,19 +384,19 @@ def test_of_two_builders_one_builds(run_dir: Path, stand: Stand) -> None:
 
 
 def test_what_a_killed_builder_left_is_taken_for_nothing(
-    run_dir: Path, stand: Stand
+    run_dir: Path, deaf: Stand
 ) -> None:
     """Nobody builds in its place before what it had started has ended."""
-    first = builder(run_dir, stand)
-    wait_until(lambda: stand.count == 1, "the first one builds")
+    first = builder(run_dir, deaf)
+    wait_until(lambda: deaf.count == 1, "the first one builds")
     first.kill()
     first.communicate()
-    second = builder(run_dir, stand)
+    second = builder(run_dir, deaf)
     is_waiting(second)
-    assert stand.count == 1
-    stand.go.touch()
+    assert deaf.count == 1
+    deaf.go.touch()
     (python,) = lines_of(second)
-    assert stand.count == 2
+    assert deaf.count == 2
     assert len(list(Path(python).parents[1].glob("half-*"))) == 1
     assert look_at(python, os.environ) is not None
 

@@ -114,6 +114,22 @@ def test_the_log_of_an_environment_has_a_section_of_its_own(
     ) in shown
 
 
+def test_a_script_that_never_ran_has_no_section(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Where the environment could not be built, nothing was printed."""
+    run = start_run("e")
+    run._event("run.launch", {"script": "train.py", "target": "local"})
+    recorder = run.receiver
+    assert isinstance(recorder, Recorder)
+    write_lines(recorder.writer, BUILD, ["no such package"])
+    run.end("Failed", {"msg": "not to be had"})
+    open_run(run.id).wait_for_completion(show_output=True, raise_on_error=False)
+    shown = capsys.readouterr().out
+    assert "no such package\n\nExecution Summary\n" in shown
+    assert "Streaming user_logs" not in shown
+
+
 def test_a_long_line_is_shown_whole(
     launch: Launch, capsys: pytest.CaptureFixture[str]
 ) -> None:
