@@ -5,12 +5,10 @@
 """
 
 import errno
-import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -33,7 +31,7 @@ from mlog.layout import (
 from mlog.redaction import Redactor, make_redactor
 from mlog.run.cells import close_rerun
 from mlog.run.collect import folders_of
-from mlog.run.console import Console, kinds_of
+from mlog.run.companions import Companions
 from mlog.run.core import RunCore, open_runs, runs_here, state_of
 from mlog.run.identity import Identity, identify, this_process
 from mlog.run.keeper import keeper
@@ -43,7 +41,6 @@ from mlog.run.recorder import Recorder
 from mlog.run.remote import RemoteSpec, chosen_urls
 from mlog.run.repository import git_diff as changes_since_commit
 from mlog.run.repository import git_facts
-from mlog.run.system import SystemWatch, interval_of, sensors
 from mlog.run.writer import Place, Writer, WriterOptions
 from mlog.tap import ensure_installed
 from mlog.types import LevelSpec, Mode
@@ -117,12 +114,10 @@ def begin(
         _count("max_log_bytes", max_log_bytes, 1),
     )
     ring = _count("flight_recorder", flight_recorder)
-    watching = list(alerts)
-    filters = [*_filters(filters), *map(_hearing, watching)]
+    companions = Companions(system, capture, alerts)
+    filters = [*_filters(filters), *companions.filters]
     folders = folders_of(outputs)
     outer = _outer() if nested else None
-    every = interval_of(system)
-    kinds = kinds_of(capture)
     urls = chosen_urls(remote, _remotes_of(outer), os.environ)
     timeout = _seconds("flush_timeout", flush_timeout)
     ensure_installed()
@@ -180,18 +175,10 @@ def begin(
     run.begin(facts, announce=who.main)
     if not who.main:
         writer.start()
-    if who.main or _is_first_of_node(inherited):
+    first = who.main or _is_first_of_node(inherited)
+    if first:
         run.start_shippers(urls, timeout)
-        if every is not None:
-            find = partial(sensors, str(run.path))
-            run.accompany(SystemWatch(run._measured, every, find))
-    for alert in watching:
-        alert.attend(run)
-        run.accompany(alert)
-    if kinds:
-        console = Console(recorder, kinds)
-        run.accompany(console)
-        console.begin()
+    companions.join(run, recorder, of_machine=first)
     _started[str(run.path)] = inherited.get("MLOG_RUN")
     if activate:
         run.enter_env()
@@ -342,23 +329,6 @@ def _filters(filters: Iterable[Any]) -> list[Any]:
                 f"filters must be logging.Filter objects or functions, got {each!r}"
             )
     return ready
-
-
-def _hearing(alert: Any) -> Callable[[logging.LogRecord], bool]:
-    """Return a filter that has an alert look at each record, and lets all pass.
-
-    Raises:
-        TypeError: It is no `AlertHandler` or something like it.
-    """
-    if not all(callable(getattr(alert, name, None)) for name in ("handle", "attend")):
-        raise TypeError(f"alerts must be mlog.AlertHandler objects, got {alert!r}")
-
-    def hear(record: logging.LogRecord) -> bool:
-        if record.levelno >= alert.level:
-            alert.handle(record)
-        return True
-
-    return hear
 
 
 def _check_texts(**given: object) -> None:
