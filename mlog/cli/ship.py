@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from mlog.cli.sink_table import sink_columns, sink_errors, sink_fields
 from mlog.cli.table import Column, fitted, print_lines, table_lines, width_of
 from mlog.errors import MlogError, told
 from mlog.escaping import inline
-from mlog.reader.find import iter_runs
+from mlog.reader.find import closed_folders, iter_runs
 from mlog.reader.page_words import count_text, size_text, span
 from mlog.run.remote import wants
 from mlog.shipping.cursor import read_cursors
@@ -114,7 +114,7 @@ def command(
     if whole:
         if not follow:
             all_runs(folder)  # tells where there are none
-        chosen = lambda: iter_runs(folder)  # noqa: E731
+        chosen = _AllRuns(folder)
     else:
         named = [find(run, dir_) for run in runs or ("latest",)]
         chosen = lambda: named  # noqa: E731
@@ -133,6 +133,26 @@ def command(
         _retry(routes, chosen, options, as_json)
         return
     _ship(routes, chosen, options, as_json)
+
+
+class _AllRuns:
+    """Gives the runs of a root; says once if there are more that may not be read."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._has_told = False
+
+    def __call__(self) -> Iterator[Path]:
+        closed = [] if self._has_told else closed_folders(self._root)
+        if closed:
+            self._has_told = True
+            more = ", …" if len(closed) > 1 else ""
+            text = (
+                f"mlog: {count_text(len(closed), 'folder')} of {self._root} may not be "
+                f"read by this user, so what is there is not sent: {closed[0]}{more}"
+            )
+            click.echo(inline(text), err=True)
+        yield from iter_runs(self._root)
 
 
 def _routes(

@@ -196,6 +196,30 @@ def test_rm_knows_what_was_sent(mlog: Mlog, run: Path, lake: str) -> None:
     assert not run.exists()
 
 
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="needs another user")
+def test_runs_that_may_not_be_read_are_told_of(
+    start: Child, run: Path, make_run: Callable[..., Path], run_dir: Path
+) -> None:
+    """Once, with how many; those that may be are shown. As another user."""
+    for path in (run, *list(run.parents)[:-1]):
+        path.chmod(path.stat().st_mode | 0o055)
+    for closed in (make_run("r1"), make_run("r2", experiment="secret").parent):
+        closed.chmod(0o700)
+    code = """
+import os, sys
+from mlog.cli.ship import command
+os.setgid(65534); os.setuid(65534)
+command(["--root", sys.argv[1], "--status", "--state", "/nowhere"])
+"""
+    _, errors = start("-c", code, str(run_dir)).communicate(timeout=60)
+    first, second = errors.decode().splitlines()
+    assert first == (
+        f"mlog: 2 folders of {run_dir} may not be read by this user, so what is there "
+        f"is not sent: {run_dir}/mnist/r1, …"
+    )
+    assert "was sent anywhere" in second
+
+
 @pytest.mark.slow
 def test_a_server_that_is_down_is_told_of_once(start: Child, run: Path) -> None:
     """Also without a terminal; when it is there, all is sent and the exit code is 0."""
