@@ -19,7 +19,7 @@ from mlog.cli.sink_table import sink_columns, sink_errors, sink_fields
 from mlog.cli.table import Column, fitted, print_lines, table_lines, width_of
 from mlog.errors import MlogError, told
 from mlog.escaping import inline
-from mlog.reader.find import closed_folders, iter_runs
+from mlog.reader.find import closed, experiment_folders, iter_runs, run_folders
 from mlog.reader.page_words import count_text, size_text, span
 from mlog.run.remote import wants
 from mlog.shipping.cursor import read_cursors
@@ -143,16 +143,21 @@ class _AllRuns:
         self._has_told = False
 
     def __call__(self) -> Iterator[Path]:
-        closed = [] if self._has_told else closed_folders(self._root)
-        if closed:
+        if not self._has_told:
+            self._tell_closed()
+        yield from iter_runs(self._root)
+
+    def _tell_closed(self) -> None:
+        root = self._root
+        shut = list(closed([*experiment_folders(root), *run_folders(root)]))
+        if shut:
             self._has_told = True
-            more = ", …" if len(closed) > 1 else ""
+            more = ", …" if len(shut) > 1 else ""
             text = (
-                f"mlog: {count_text(len(closed), 'folder')} of {self._root} may not be "
-                f"read by this user, so what is there is not sent: {closed[0]}{more}"
+                f"mlog: {count_text(len(shut), 'folder')} of {root} may not be read by "
+                f"this user, so what is there is not sent: {shut[0]}{more}"
             )
             click.echo(inline(text), err=True)
-        yield from iter_runs(self._root)
 
 
 def _routes(

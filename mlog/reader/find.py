@@ -17,7 +17,6 @@ from pathlib import Path
 from mlog.errors import MlogError, RunNotFoundError
 from mlog.layout import SegmentName, parse_segment, slug
 
-<<<<<<< HEAD
 __all__ = [
     "closed",
     "experiment_folders",
@@ -26,9 +25,6 @@ __all__ = [
     "iter_runs",
     "run_folders",
 ]
-=======
-__all__ = ["closed_folders", "find_run", "is_run", "iter_runs", "run_folders"]
->>>>>>> ship
 
 _NTH = re.compile(r"-([1-9][0-9]{0,8})")
 _FRESH_ID = re.compile(r"([0-9]{8}-[0-9]{6})-([0-9a-f]{6})")
@@ -79,20 +75,6 @@ def iter_runs(root: Path) -> Iterator[Path]:
     """
     for experiment in experiment_folders(root):
         yield from filter(is_run, _folders(experiment))
-
-
-def closed_folders(root: Path) -> list[Path]:
-    """Return the folders of experiments and runs that this user may not read."""
-    found: list[Path] = []
-    for experiment in _folders(root):
-        inside = _folders(experiment) if _is_open(experiment) else []
-        found += (f for f in (experiment, *inside) if not _is_open(f))
-    return found
-
-
-def _is_open(folder: Path) -> bool:
-    effective = os.access in os.supports_effective_ids
-    return os.access(folder, os.R_OK | os.X_OK, effective_ids=effective)
 
 
 def run_folders(root: Path) -> list[Path]:
