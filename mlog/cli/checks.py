@@ -24,9 +24,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from mlog.errors import MlogError
+from mlog.errors import MlogError, told
 from mlog.layout import find_root
-from mlog.reader.find import iter_runs
+from mlog.reader.find import closed, experiment_folders, iter_runs, run_folders
 from mlog.reader.page_words import count_text, size_text
 from mlog.reader.state import RunState, read_state
 from mlog.reader.verify import verify_run
@@ -203,7 +203,11 @@ def _disk(place: Place) -> Iterator[Finding]:
 
 def _runs(place: Place) -> Iterator[Finding]:
     """Say how many runs there are, and which were killed or have lost entries."""
+    shut = list(_closed(place.root))
+    yield from shut
     folders = sorted(iter_runs(place.root), key=_changed, reverse=True)
+    if not folders and shut:
+        return
     if not folders:
         hint = "start one with `mlog.start_run()`, or bring some by `mlog import`"
         yield Finding("runs", "fine", "none yet", hint, {"count": 0})
@@ -221,6 +225,17 @@ def _runs(place: Place) -> Iterator[Finding]:
         hint = "killed, or the machine went down; `mlog show ID` says more"
         yield Finding("dead runs", "look", text, hint, {"runs": _ids(dead)})
     yield from _losses(states[:_MAX_VERIFIED])
+
+
+def _closed(root: Path) -> Iterator[Finding]:
+    """Say which folders may not be read; there may be runs in them."""
+    shut = closed([*experiment_folders(root), *run_folders(root)])
+    if shut:
+        why = told(next(iter(shut.values())))
+        text = f"{count_text(len(shut), 'folder')} left out: {why}"
+        hint = "they are another user's, or their mode was changed"
+        facts = {"folders": [str(folder) for folder in shut]}
+        yield Finding("closed runs", "look", text, hint, facts)
 
 
 def _losses(states: list[RunState]) -> Iterator[Finding]:
@@ -322,8 +337,8 @@ def _tap(place: Place) -> Iterator[Finding]:
             )
             said = done.stderr.decode("utf-8", "replace")
             found = json.loads(done.stdout)
-        except (OSError, ValueError, subprocess.TimeoutExpired):
-            last = (said.strip().splitlines() or ["it said nothing"])[-1]
+        except (OSError, ValueError, subprocess.TimeoutExpired) as exc:
+            last = (said.strip().splitlines() or [told(exc)])[-1]
             hint = "send what `mlog doctor --bundle` makes"
             yield Finding("tap", "fault", f"a trial run failed: {last}", hint)
             return

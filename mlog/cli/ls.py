@@ -28,7 +28,7 @@ from mlog.cli.fields import (
     status_text,
 )
 from mlog.cli.lines import wants_colour
-from mlog.cli.options import all_runs, dir_option, root_of
+from mlog.cli.options import all_runs, dir_option, report_closed, root_of
 from mlog.cli.table import (
     Column,
     fitted,
@@ -162,7 +162,7 @@ def command(
         _print_table(shown, chosen)
     _report(found, len(shown), total if count is None else len(shown))
     if experiment is None:
-        _report_closed(root)
+        report_closed(experiment_folders(root))
 
 
 # --- which runs ----------------------------------------------------------------------
@@ -276,15 +276,6 @@ def _report(found: _Runs, shown: int, total: int) -> None:
     if found.failed:
         runs = f"{found.failed:,} run{'s'[: found.failed != 1]}"
         click.echo(inline(f"mlog: cannot read {runs}: {found.reason}"), err=True)
-
-
-def _report_closed(root: Path) -> None:
-    """Say on stderr which experiments nobody but others may look into."""
-    reasons = list(closed(experiment_folders(root)).values())
-    if reasons:
-        count = f"{len(reasons):,} experiment{'s'[: len(reasons) != 1]}"
-        text = f"mlog: cannot read {count}: {told(reasons[0])}"
-        click.echo(inline(text), err=True)
 
 
 # --- output --------------------------------------------------------------------------

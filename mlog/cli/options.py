@@ -2,12 +2,14 @@
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
 from mlog.cli.completing import complete_folder, complete_run
-from mlog.errors import RunNotFoundError
+from mlog.errors import RunNotFoundError, told
+from mlog.escaping import inline
 from mlog.layout import find_root
 from mlog.reader.find import (
     closed,
@@ -22,6 +24,7 @@ __all__ = [
     "all_runs",
     "dir_option",
     "find",
+    "report_closed",
     "root_of",
     "run_argument",
     "typed",
@@ -97,6 +100,14 @@ def all_runs(root: Path) -> list[Path]:
     ).values():
         raise reason
     raise RunNotFoundError(_no_runs(root))
+
+
+def report_closed(folders: Iterable[Path]) -> None:
+    """Say on stderr how many of some folders were left out, as they may not be read."""
+    reasons = list(closed(folders).values())
+    if reasons:
+        count = f"{len(reasons):,} folder{'s'[: len(reasons) != 1]}"
+        click.echo(inline(f"mlog: cannot read {count}: {told(reasons[0])}"), err=True)
 
 
 def find(ref: str, dir_: str | None) -> Path:

@@ -15,7 +15,7 @@ import click
 import orjson
 
 from mlog.cli.lines import wants_colour
-from mlog.cli.options import all_runs, dir_option, root_of
+from mlog.cli.options import all_runs, dir_option, report_closed, root_of
 from mlog.cli.table import (
     Column,
     fitted,
@@ -25,6 +25,7 @@ from mlog.cli.table import (
 )
 from mlog.errors import MlogError
 from mlog.escaping import escape, inline
+from mlog.reader.find import experiment_folders, run_folders
 from mlog.reader.page_words import one_line
 from mlog.reader.tables import COLUMNS, Answer, QueryError, Tables
 
@@ -94,14 +95,17 @@ def command(
         _print_columns(as_json)
         return
     most = (0 if as_json or as_csv else _MOST) if limit is None else limit
-    tables = _tables(dir_)
+    root = root_of(dir_)
+    folders = all_runs(root)
+    tables = Tables(folders, [root])
     try:
         answer = tables.answer(_sql(sql))
         show = _SHOW["json" if as_json else "csv" if as_csv else "table"]
         count, is_cut = show(answer, most)
     except QueryError as exc:
         raise _WrongQuery(str(exc)) from exc
-    _report(tables, most, told=is_cut and limit is None)
+    _report(tables, most, is_cut=is_cut and limit is None)
+    report_closed({*experiment_folders(root), *run_folders(root)} - {*folders})
     if not count:
         raise MlogError("no rows")
 
@@ -112,16 +116,9 @@ def _sql(text: str) -> str:
     return sys.stdin.buffer.read().decode("utf-8", "replace")
 
 
-def _tables(dir_: str | None) -> Tables:
-    """Return the tables of all runs; there is at least one run."""
-    root = root_of(dir_)
-    folders = all_runs(root)
-    return Tables(folders, [root])
-
-
-def _report(tables: Tables, most: int, *, told: bool) -> None:
+def _report(tables: Tables, most: int, *, is_cut: bool) -> None:
     """Say on stderr what is not shown."""
-    if told:
+    if is_cut:
         text = f"mlog: the first {most:,} rows; --limit 0 shows all"
         click.echo(text, err=True)
     if tables.failed:

@@ -10,7 +10,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from operator import itemgetter
 from pathlib import Path
 
@@ -266,7 +266,8 @@ def _not_found(ref: str, runs: list[Path], root: Path, experiment: str | None) -
 def _closest(ref: str, runs: list[Path]) -> list[str]:
     from difflib import get_close_matches  # slow to import, and only for this
 
-    names = {run.name for run in runs} | {_display_name(run) for run in runs} - {""}
+    named = ((run.name, _short_id(run), _display_name(run)) for run in runs)
+    names = set(chain.from_iterable(named)) - {""}
     return get_close_matches(ref, sorted(names), n=3, cutoff=0.5)
 
 

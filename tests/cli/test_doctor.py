@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -250,3 +251,14 @@ class TestBundle:
         assert mlog("doctor", "-o", "x").exit_code == 2
         assert mlog("doctor", "--run", "latest").exit_code == 2
         assert mlog("doctor", "--bundle", "--run", "nope").exit_code == 1
+
+
+def test_a_python_that_cannot_be_started_is_named(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    (finding,) = found("tap", place)
+    assert finding.grade == "fault"
+    assert finding.text == (
+        "a trial run failed: No such file or directory: /nowhere/python"
+    )

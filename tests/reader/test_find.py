@@ -267,6 +267,11 @@ class TestNothingOrTooMuch:
             find_run("basline", root=root)
         assert str(root) in str(caught.value)
 
+    def test_closest_ids_are_offered(self, root: Path, three: list[Path]) -> None:
+        """Also of what `mlog ls` shows of them."""
+        with pytest.raises(RunNotFoundError, match=r"did you mean cccccc\?"):
+            find_run("cccxcc", root=root)
+
     @pytest.mark.parametrize("ref", ["latest", "-2", "x"])
     def test_empty_root_says_so(self, root: Path, ref: str) -> None:
         with pytest.raises(RunNotFoundError, match=f"'{ref}': no runs yet in .*root"):
