@@ -19,9 +19,10 @@ import click
 import orjson
 
 from mlog.cli.completing import complete_experiment, complete_file
-from mlog.cli.options import dir_option
+from mlog.cli.options import dir_option, pairs
+from mlog.cli.script_line import config_of
 from mlog.errors import MlogError, say
-from mlog.launch.config import MAX_SECONDS, ScriptRunConfig
+from mlog.launch.config import MAX_SECONDS
 from mlog.launch.submit import Submitted, submit
 from mlog.reader.state import RunState, read_state
 from mlog.run.launched import note_typed, request_cancel
@@ -51,19 +52,6 @@ _MANY, _QUICKLY = 3, 3.0
 """So many typed Ctrl-C in so many seconds mean that the script does not listen."""
 
 
-def _pairs(
-    _ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
-) -> dict[str, str]:
-    """Read `k=v` as often as it was given."""
-    pairs = {}
-    for value in values:
-        key, found, text = value.partition("=")
-        if not found or not key:
-            raise click.BadParameter(f"{value!r} is not of the form k=v", param=param)
-        pairs[key] = text
-    return pairs
-
-
 @click.command(
     "run",
     epilog=_EXAMPLES,
@@ -76,8 +64,8 @@ def _pairs(
     help="Experiment of the run.",
 )
 @click.option("--name", metavar="N", help="Name of the run, for people.")
-@click.option("--tag", "tags", multiple=True, callback=_pairs, metavar="K=V")
-@click.option("--param", "params", multiple=True, callback=_pairs, metavar="K=V")
+@click.option("--tag", "tags", multiple=True, callback=pairs, metavar="K=V")
+@click.option("--param", "params", multiple=True, callback=pairs, metavar="K=V")
 @click.option(
     "--env",
     "environment",
@@ -177,30 +165,9 @@ def _submit(
     line: tuple[str, ...], means: dict[str, Any], options: dict[str, Any]
 ) -> Submitted:
     try:
-        return submit(_config(line, **means), **options)
+        return submit(config_of(line, **means), **options)
     except (ValueError, TypeError) as exc:
         raise click.UsageError(str(exc)) from exc
-
-
-def _config(
-    line: tuple[str, ...], *, azureml: bool, in_place: bool, **means: Any
-) -> ScriptRunConfig:
-    """Take a script with the folder it lies in; anything else is a command."""
-    first = Path(line[0])
-    if first.suffix != ".py":
-        if azureml:
-            raise ValueError(f"--azureml is for Python scripts, got {line[0]!r}")
-        return ScriptRunConfig(".", command=list(line), in_place=True, **means)
-    if not first.is_file():
-        raise MlogError(f"there is no script {line[0]}")
-    return ScriptRunConfig(
-        first.absolute().parent,
-        first.name,
-        list(line[1:]),
-        azureml=azureml,
-        in_place=in_place,
-        **means,
-    )
 
 
 @contextlib.contextmanager

@@ -15,7 +15,8 @@ from typing import Any, get_args
 import click
 
 from mlog.cli import drop_output
-from mlog.cli.options import dir_option
+from mlog.cli.options import dir_option, pairs
+from mlog.cli.script_line import config_of
 from mlog.cli.sweep_table import Table, is_live, summary_lines, trial_json
 from mlog.errors import MlogError, say
 from mlog.launch.config import ScriptRunConfig
@@ -79,19 +80,6 @@ def _stop(
         raise click.BadParameter(str(exc), param=param) from exc
 
 
-def _tags(
-    _ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
-) -> dict[str, str]:
-    """Read `k=v` as often as it was given."""
-    tags = {}
-    for value in values:
-        key, found, text = value.partition("=")
-        if not found or not key:
-            raise click.BadParameter(f"{value!r} is not of the form k=v", param=param)
-        tags[key] = text
-    return tags
-
-
 @click.command(
     "sweep", epilog=_EXAMPLES, context_settings={"ignore_unknown_options": True}
 )
@@ -144,7 +132,7 @@ def _tags(
 @click.option("--max-seconds", type=float, metavar="S", help="End the sweep then.")
 @click.option("--experiment", metavar="E", help="Experiment of all runs.")
 @click.option("--name", metavar="N", help="Name of the sweep, for people.")
-@click.option("--tag", "tags", multiple=True, callback=_tags, metavar="K=V")
+@click.option("--tag", "tags", multiple=True, callback=pairs, metavar="K=V")
 @click.option(
     "--env",
     "environment",
@@ -224,27 +212,13 @@ def _new(line: tuple[str, ...], options: dict[str, Any]) -> Sweeping | None:
 
 
 def _config(line: tuple[str, ...], options: dict[str, Any]) -> ScriptRunConfig:
-    """Take a script with the folder it lies in; anything else is a command."""
+    """Return what each trial runs."""
     if not line:
         raise ValueError("what is to be run? Give a script.py, or a command behind --")
     if line[0].startswith("-"):
         raise click.NoSuchOption(line[0])
-    first = Path(line[0])
-    if first.suffix != ".py":
-        if options["azureml"]:
-            raise ValueError(f"--azureml is for Python scripts, got {line[0]!r}")
-        return ScriptRunConfig(
-            ".",
-            command=list(line),
-            in_place=True,
-            environment=options["environment"],
-        )
-    if not first.is_file():
-        raise MlogError(f"there is no script {line[0]}")
-    return ScriptRunConfig(
-        first.absolute().parent,
-        first.name,
-        list(line[1:]),
+    return config_of(
+        line,
         azureml=options["azureml"],
         in_place=options["in_place"],
         environment=options["environment"],

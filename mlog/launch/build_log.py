@@ -6,7 +6,6 @@ whoever waits for the run sees them as they come. Without a line there is no fil
 """
 
 import contextlib
-import hashlib
 import os
 import selectors
 import signal
@@ -17,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mlog.folder import OpenFile
+from mlog.launch.log_artifact import LogArtifact
 from mlog.launch.processes import PREPARES, die_with_parent
 from mlog.run.launched import BUILD, BUILD_LOG, NOTES
 from mlog.run.lines import Lines, Piece
@@ -63,10 +62,7 @@ class BuildLog:
         self._is_cancelled = is_cancelled
         self._grace = grace
         self._show = show
-        self._file: OpenFile | None = None
-        self._is_there = False
-        self._digest = hashlib.sha256()
-        self._size = 0
+        self._file: LogArtifact | None = None
 
     def line(self, text: str) -> None:
         """Take one line."""
@@ -82,9 +78,10 @@ class BuildLog:
         self.last.append(text)
         self._show(f"{sign}{text}")
         try:
-            self._append(f"{text}\n".encode("utf-8", "replace"))
+            if self._file is None:
+                self._file = LogArtifact(self._recorder.writer.folder, BUILD_LOG)
+            self._file.append(f"{text}\n".encode("utf-8", "replace"))
         except OSError as exc:
-            self._file = None
             self._recorder.writer.lose(exc.strerror or str(exc), None)
         write_line(self._recorder.writer, logger, level, text, {})
 
@@ -150,15 +147,10 @@ class BuildLog:
 
     def finish(self) -> dict[str, Any] | None:
         """Close the file, and return what `run.artifact` says of it; None without one."""
-        self._file = None
-        if not self._is_there:
+        if self._file is None:
             return None
-        return {
-            "path": BUILD_LOG,
-            "size": self._size,
-            "sha256": self._digest.hexdigest(),
-            "media_type": "text/plain",
-        }
+        self._file.close()
+        return self._file.facts()
 
     def _follow(self, process: "subprocess.Popen[bytes]") -> None:
         """Take what a process prints until it has closed its output or has ended."""
@@ -186,23 +178,6 @@ class BuildLog:
         for line in whole:
             if line is not None:
                 self.line(line.decode("utf-8", "replace").rstrip())
-
-    def _append(self, data: bytes) -> None:
-        if self._file is None and self._is_there:
-            return
-        if self._file is None:
-            *parents, name = ("artifacts", *BUILD_LOG.split("/"))
-            folder = self._recorder.writer.folder
-            for parent in parents:
-                folder = folder.child(parent)
-            self._file = folder.create(name)
-            self._is_there = True
-        view = memoryview(data)
-        while view:
-            done = os.write(self._file.fd, view)
-            self._digest.update(view[:done])
-            self._size += done
-            view = view[done:]
 
 
 def _has_exited(process: "subprocess.Popen[bytes]") -> bool:

@@ -7,15 +7,13 @@ are to the command that shows them at a terminal, if there is one.
 """
 
 import collections
-import hashlib
-import os
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 from mlog.errors import warn_once
-from mlog.folder import OpenFile
 from mlog.launch.cleaning import Cleaner
+from mlog.launch.log_artifact import LogArtifact
 from mlog.launch.relay import Relay
 from mlog.run.launched import NOTES, STD_LOG
 from mlog.run.lines import Lines, Piece
@@ -49,10 +47,6 @@ class Output:
         Raises:
             OSError: The file cannot be made.
         """
-        *parents, name = ("artifacts", *STD_LOG.split("/"))
-        folder = recorder.writer.folder
-        for parent in parents:
-            folder = folder.child(parent)
         self.last: collections.deque[str] = collections.deque(maxlen=_LAST)
         self.relay = relay
         self._recorder = recorder
@@ -63,9 +57,7 @@ class Output:
             for name in streams
         }
         self._cleaners = {name: Cleaner(recorder.redactor) for name in streams}
-        self._file: OpenFile | None = folder.create(name)
-        self._digest = hashlib.sha256()
-        self._size = 0
+        self._file = LogArtifact(recorder.writer.folder, STD_LOG)
 
     def take(self, stream: str, data: bytes) -> None:
         """Take the next bytes of `stdout` or `stderr`."""
@@ -83,13 +75,8 @@ class Output:
 
     def finish(self) -> dict[str, Any]:
         """Close the raw file, and return what `run.artifact` says of it."""
-        self._file = None
-        return {
-            "path": STD_LOG,
-            "size": self._size,
-            "sha256": self._digest.hexdigest(),
-            "media_type": "text/plain",
-        }
+        self._file.close()
+        return self._file.facts()
 
     def _put(self, stream: str, pieces: list[Piece]) -> None:
         """Keep pieces; those without secrets together, as they may be very many."""
@@ -132,22 +119,16 @@ class Output:
 
         Once the disk refuses, no more is kept of it.
         """
-        if self._file is None:
+        if not self._file.is_open:
             return
         most = self._recorder.writer.options.max_log_bytes
-        if self._size + len(data) > most:
-            self._file = None
+        if self._file.size + len(data) > most:
+            self._file.close()
             self.note(f"{STD_LOG} ends here: it has {most >> 20} MiB; lines go on")
             return
-        view = memoryview(data)
         try:
-            while view:
-                done = os.write(self._file.fd, view)
-                self._digest.update(view[:done])
-                self._size += done
-                view = view[done:]
+            self._file.append(data)
         except OSError as exc:
-            self._file = None
             text = f"{STD_LOG} ends here: {exc.strerror}; the lines themselves go on"
             warn_once("std_log", text)
             self.note(text)
