@@ -16,6 +16,7 @@ __all__ = [
     "all_runs",
     "dir_option",
     "find",
+    "pairs",
     "root_of",
     "run_argument",
     "typed",
@@ -55,6 +56,19 @@ dir_option = click.option(
     help="Root of all runs. Default: MLOG_DIR, else the nearest .mlog folder upward, "
     "else the user's data folder.",
 )
+
+
+def pairs(
+    _ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str]:
+    """Read `k=v` as often as it was given."""
+    found = {}
+    for value in values:
+        key, sign, text = value.partition("=")
+        if not sign or not key:
+            raise click.BadParameter(f"{value!r} is not of the form k=v", param=param)
+        found[key] = text
+    return found
 
 
 def typed(

@@ -19,7 +19,7 @@ import click
 import orjson
 
 from mlog.cli.completing import complete_experiment, complete_file
-from mlog.cli.options import dir_option
+from mlog.cli.options import dir_option, pairs
 from mlog.errors import MlogError, say
 from mlog.launch.config import MAX_SECONDS, ScriptRunConfig
 from mlog.launch.submit import Submitted, submit
@@ -51,19 +51,6 @@ _MANY, _QUICKLY = 3, 3.0
 """So many typed Ctrl-C in so many seconds mean that the script does not listen."""
 
 
-def _pairs(
-    _ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
-) -> dict[str, str]:
-    """Read `k=v` as often as it was given."""
-    pairs = {}
-    for value in values:
-        key, found, text = value.partition("=")
-        if not found or not key:
-            raise click.BadParameter(f"{value!r} is not of the form k=v", param=param)
-        pairs[key] = text
-    return pairs
-
-
 @click.command(
     "run",
     epilog=_EXAMPLES,
@@ -76,8 +63,8 @@ def _pairs(
     help="Experiment of the run.",
 )
 @click.option("--name", metavar="N", help="Name of the run, for people.")
-@click.option("--tag", "tags", multiple=True, callback=_pairs, metavar="K=V")
-@click.option("--param", "params", multiple=True, callback=_pairs, metavar="K=V")
+@click.option("--tag", "tags", multiple=True, callback=pairs, metavar="K=V")
+@click.option("--param", "params", multiple=True, callback=pairs, metavar="K=V")
 @click.option(
     "--env",
     "environment",

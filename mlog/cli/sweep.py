@@ -15,7 +15,7 @@ from typing import Any, get_args
 import click
 
 from mlog.cli import drop_output
-from mlog.cli.options import dir_option
+from mlog.cli.options import dir_option, pairs
 from mlog.cli.sweep_table import Table, is_live, summary_lines, trial_json
 from mlog.errors import MlogError, say
 from mlog.launch.config import ScriptRunConfig
@@ -79,19 +79,6 @@ def _stop(
         raise click.BadParameter(str(exc), param=param) from exc
 
 
-def _tags(
-    _ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
-) -> dict[str, str]:
-    """Read `k=v` as often as it was given."""
-    tags = {}
-    for value in values:
-        key, found, text = value.partition("=")
-        if not found or not key:
-            raise click.BadParameter(f"{value!r} is not of the form k=v", param=param)
-        tags[key] = text
-    return tags
-
-
 @click.command(
     "sweep", epilog=_EXAMPLES, context_settings={"ignore_unknown_options": True}
 )
@@ -144,7 +131,7 @@ def _tags(
 @click.option("--max-seconds", type=float, metavar="S", help="End the sweep then.")
 @click.option("--experiment", metavar="E", help="Experiment of all runs.")
 @click.option("--name", metavar="N", help="Name of the sweep, for people.")
-@click.option("--tag", "tags", multiple=True, callback=_tags, metavar="K=V")
+@click.option("--tag", "tags", multiple=True, callback=pairs, metavar="K=V")
 @click.option(
     "--env",
     "environment",

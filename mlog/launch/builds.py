@@ -34,7 +34,7 @@ from mlog.launch.interpreters import (
 )
 from mlog.launch.pip_settings import has_settings, uv_understands
 from mlog.launch.requirements import local_files
-from mlog.run.waiting import BUILD_LOG
+from mlog.run.launched import BUILD_LOG
 
 __all__ = ["build"]
 

@@ -35,9 +35,9 @@ from mlog.run.api import Run
 from mlog.run.begin import begin
 from mlog.run.core import RunCore
 from mlog.run.joining import open_run_folder
+from mlog.run.launched import CANCEL
 from mlog.run.recorder import Recorder
 from mlog.run.start import announce
-from mlog.run.waiting import CANCEL
 from mlog.run.writer import try_lock
 from mlog.types import Mode
 
@@ -120,11 +120,9 @@ class Sweep:
         Raises:
             ImportError: pandas is not installed.
         """
-        from mlog.reader.series import data_frame
+        from mlog.reader.series import data_frame_of_rows
 
-        rows = self.rows()
-        names = list(dict.fromkeys(name for row in rows for name in row))
-        return data_frame({name: [row.get(name) for row in rows] for name in names})
+        return data_frame_of_rows(self.rows())
 
     def __repr__(self) -> str:
         """Return the id, how many trials there are, and the best one."""

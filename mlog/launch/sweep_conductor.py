@@ -28,8 +28,8 @@ from mlog.reader.series import read_history
 from mlog.reader.state import RunState, read_state
 from mlog.run.api import Run
 from mlog.run.family import handle
+from mlog.run.launched import CANCEL, NOTES, cancel_reason, request_cancel
 from mlog.run.recorder import Recorder
-from mlog.run.waiting import CANCEL, NOTES, cancel_reason, request_cancel
 
 __all__ = ["Conductor", "Onlooker", "line_of"]
 

@@ -27,7 +27,7 @@ from mlog.reader.fields import mapping_from, text_from, whole_from
 from mlog.run.api import Run
 from mlog.run.artifacts import ArtifactStore
 from mlog.run.family import handle
-from mlog.run.waiting import launch_of
+from mlog.run.launched import launch_of
 
 __all__ = [
     "FAILED",

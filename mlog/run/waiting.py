@@ -15,32 +15,14 @@ from mlog.errors import ActivityFailedError, MlogError, say
 from mlog.run.artifacts import ArtifactStore
 from mlog.run.core import RunCore, state_of
 from mlog.run.launched import (
-    BUILD,
-    BUILD_LOG,
-    CANCEL,
-    NOTES,
-    STD_LOG,
-    cancel_reason,
     launch_of,
-    request_cancel,
 )
 from mlog.run.screen import Screen
 
 if TYPE_CHECKING:  # the readers are loaded when something is read, not with a start
     from mlog.reader.state import RunState
 
-__all__ = [
-    "BUILD",
-    "BUILD_LOG",
-    "CANCEL",
-    "NOTES",
-    "STD_LOG",
-    "WaitMethods",
-    "cancel_reason",
-    "follow",
-    "launch_of",
-    "request_cancel",
-]
+__all__ = ["WaitMethods", "follow"]
 
 _LOG_FOLDERS = ("user_logs/", "system_logs/", "azureml-logs/", "logs/")
 _SHORTEST = 0.005

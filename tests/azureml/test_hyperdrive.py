@@ -40,7 +40,7 @@ from mlog.launch.sweep_sampling import Bayesian, Grid, Random
 from mlog.launch.sweep_stop import Bandit, Median, Truncation
 from mlog.reader.find import iter_runs
 from mlog.reader.state import read_state
-from mlog.run.waiting import request_cancel
+from mlog.run.launched import request_cancel
 from tests.launch.helpers import is_alive, wait_until
 
 Config = Callable[..., HyperDriveConfig]

@@ -23,9 +23,9 @@ from mlog.launch.environments import Environment
 from mlog.launch.interpreters import look_at
 from mlog.launch.pip_settings import has_settings, uv_understands
 from mlog.reader.state import read_state
+from mlog.run.launched import request_cancel
 from mlog.run.open import open_run
 from mlog.run.start import start_run
-from mlog.run.waiting import request_cancel
 from tests.helpers import REPO, entries
 from tests.launch.conftest import Launch, wait_for_end
 from tests.launch.helpers import events, is_alive, pid_in, printed, statuses, wait_until

@@ -24,9 +24,9 @@ from mlog.launch.sweep_space import make_space
 from mlog.launch.sweep_trials import Trial
 from mlog.reader.find import iter_runs
 from mlog.reader.state import read_state
+from mlog.run.launched import request_cancel
 from mlog.run.open import open_run
 from mlog.run.start import start_run
-from mlog.run.waiting import request_cancel
 from tests.helpers import REPO, entries, lost
 from tests.launch.helpers import events, is_alive, wait_until
 

@@ -32,8 +32,8 @@ from mlog.run.api import current_run
 from mlog.run.begin import begin, inherited_env
 from mlog.run.cells import current_cell
 from mlog.run.family import fits, handle
+from mlog.run.launched import launch_of
 from mlog.run.start import announce
-from mlog.run.waiting import launch_of
 
 __all__ = ["Run", "get_run"]
 

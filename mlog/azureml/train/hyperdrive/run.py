@@ -16,7 +16,7 @@ from mlog.reader.metrics import read_metrics
 from mlog.reader.series import read_history
 from mlog.reader.state import read_state
 from mlog.run.family import fits, handle
-from mlog.run.waiting import request_cancel
+from mlog.run.launched import request_cancel
 
 __all__ = ["HyperDriveRun"]
 
