@@ -67,24 +67,24 @@ dir_option = click.option(
 )
 
 
+def pairs(
+    _ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str]:
+    """Read `k=v` as often as it was given."""
+    found = {}
+    for value in values:
+        key, sign, text = value.partition("=")
+        if not sign or not key:
+            raise click.BadParameter(f"{value!r} is not of the form k=v", param=param)
+        found[key] = text
+    return found
+
+
 def typed(
     _ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
 ) -> tuple[str, ...]:
     """Give names of runs such as `-2`, which `RunCommand` has changed, their hyphen."""
     return tuple(_with_hyphen(_ctx, _param, value) for value in values)
-
-
-def pairs(
-    _ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
-) -> dict[str, str]:
-    """Read an option `k=v` as often as it was given."""
-    found = {}
-    for value in values:
-        key, equals, text = value.partition("=")
-        if not equals or not key:
-            raise click.BadParameter(f"{value!r} is not of the form k=v", param=param)
-        found[key] = text
-    return found
 
 
 def root_of(dir_: str | None) -> Path:

@@ -120,11 +120,9 @@ class Sweep:
         Raises:
             ImportError: pandas is not installed.
         """
-        from mlog.reader.series import data_frame
+        from mlog.reader.series import data_frame_of_rows
 
-        rows = self.rows()
-        names = list(dict.fromkeys(name for row in rows for name in row))
-        return data_frame({name: [row.get(name) for row in rows] for name in names})
+        return data_frame_of_rows(self.rows())
 
     def __repr__(self) -> str:
         """Return the id, how many trials there are, and the best one."""

@@ -16,7 +16,7 @@ Which points count:
 import struct
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, chain, pairwise, repeat
 from pathlib import Path
@@ -42,6 +42,7 @@ __all__ = [
     "Values",
     "are_numbers",
     "data_frame",
+    "data_frame_of_rows",
     "floats_in",
     "plain",
     "read_histories",
@@ -211,6 +212,16 @@ def data_frame(columns: Mapping[str, Any]) -> Any:
         ImportError: pandas is not installed.
     """
     return _pandas().DataFrame(dict(columns))
+
+
+def data_frame_of_rows(rows: Sequence[Mapping[str, Any]]) -> Any:
+    """Return a `pandas.DataFrame` of rows; what one has not is None.
+
+    Raises:
+        ImportError: pandas is not installed.
+    """
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return data_frame({name: [row.get(name) for row in rows] for name in names})
 
 
 def _pandas() -> Any:

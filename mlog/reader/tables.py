@@ -19,17 +19,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
 from mlog.errors import MlogError
 from mlog.layout import parse_segment
-from mlog.reader.alive import is_time
-from mlog.reader.fields import mapping_from, text_from
 from mlog.reader.find import iter_runs
 from mlog.reader.index import RunIndex
 from mlog.reader.state import RunState
+from mlog.reader.table_rows import rows_of
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
@@ -45,7 +44,6 @@ __all__ = [
     "write_parquet",
 ]
 
-_Row: TypeAlias = dict[str, Any]
 _T = TypeVar("_T")
 _Result = TypeVar("_Result")
 
@@ -569,7 +567,7 @@ def _insert(
     connection: "DuckDBPyConnection", name: str, states: Iterable[RunState]
 ) -> None:
     """Put the facts of runs into a table."""
-    rows = [row for state in states for row in _FACTS[name](state)]
+    rows = [row for state in states for row in rows_of(name, state)]
     shape = {n: kind for n, kind in COLUMNS[name].items() if n != "number"}
     selected = "*, try_cast(value as double) as number" if name == "params" else "*"
     connection.execute(
@@ -578,74 +576,3 @@ def _insert(
             as fact))""",
         [orjson.dumps(rows).decode()],
     )
-
-
-def _run_rows(state: RunState) -> Iterator[_Row]:
-    main = [writer for writer in state.writers if writer.main]
-    yield {
-        **_key(state),
-        "experiment_name": _text(state.experiment),
-        "name": _text(state.name),
-        "status": state.status,
-        "created": _time(state.created),
-        "updated": _time(state.updated),
-        "ended": _time(state.ended),
-        "duration": state.duration,
-        "attempt": state.attempt,
-        "error": _error(state),
-        "host": next((w.host for w in main[-1:]), "") or None,
-        "commit": text_from(mapping_from(state.start.get("git")).get("commit")) or None,
-        "parent": _text(Path(state.parent).name) if state.parent else None,
-        "description": _text(state.description) or None,
-        "metric": {n: _number(m.get("last")) for n, m in state.metrics.items()},
-        "param": {_text(n): _value(v) for n, v in state.params.items()},
-        "tag": state.tags,
-        "path": _text(os.fspath(state.folder)),
-    }
-
-
-def _param_rows(state: RunState) -> Iterator[_Row]:
-    for name, value in state.params.items():
-        yield {**_key(state), "name": name, "value": _value(value)}
-
-
-def _tag_rows(state: RunState) -> Iterator[_Row]:
-    for name, text in state.tags.items():
-        yield {**_key(state), "name": name, "value": text}
-
-
-_FACTS = {"runs": _run_rows, "params": _param_rows, "tags": _tag_rows}
-
-
-def _key(state: RunState) -> _Row:
-    folder = state.folder
-    return {"experiment": _text(folder.parent.name), "run_id": _text(folder.name)}
-
-
-def _error(state: RunState) -> str | None:
-    if state.error is None:
-        return None
-    kind, text = (text_from(state.error.get(key)) for key in ("type", "msg"))
-    return ": ".join(filter(None, (kind, text))) or None
-
-
-def _time(ts: str | None) -> str | None:
-    return ts if is_time(ts) else None
-
-
-def _number(value: object) -> object:
-    """Return a metric's number, or the text of one that JSON has not."""
-    is_number = type(value) in (int, float) or value in ("NaN", "Infinity", "-Infinity")
-    return value if is_number else None
-
-
-def _value(value: object) -> str | None:
-    """Return a param as text: a text as it is, other values as JSON."""
-    if value is None or isinstance(value, str):
-        return value
-    return orjson.dumps(value).decode()
-
-
-def _text(text: str) -> str:
-    """Return a text that is one: of a path that is none, what can be read."""
-    return os.fsencode(text).decode("utf-8", "replace")

@@ -16,7 +16,6 @@ Invariants:
 import contextlib
 import functools
 import os
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -24,7 +23,8 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from mlog.context import scope
-from mlog.plain import clean_text, fit_text, safe_str
+from mlog.plain import clean_text, safe_str
+from mlog.run.file_names import own_name, safe_name, text_of_name
 from mlog.run.files import FileMethods
 from mlog.values import step_of
 
@@ -38,13 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["DataMethods", "measured_at"]
 
 _SHORT_TEXT = 65_536  # bytes of a text that is kept in its entry
-_MAX_PART = 200  # bytes of one level of an artifact's name; step and time follow
-_MAX_NAME = 256  # bytes of a metric's name
-_NOT_IN_NAMES = re.compile(r'[\x00-\x1f\x7f<>:"|?*]')
-# Windows opens the device for these names, with any extension.
-# Source: Microsoft, "Naming Files, Paths, and Namespaces".
-_RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE)
-
 _Given = ParamSpec("_Given")
 _Self = TypeVar("_Self", bound="DataMethods")
 
@@ -233,7 +226,7 @@ class DataMethods(FileMethods):
                 f"log_image needs exactly one of path= and plot=, got {given}"
             )
         source = plot if path is None else path
-        self._keep(name, image_of(source), step, description, _own_name(source))
+        self._keep(name, image_of(source), step, description, own_name(source))
 
     @_records
     def log_figure(
@@ -246,7 +239,7 @@ class DataMethods(FileMethods):
         """
         from mlog.run.images import image_of
 
-        self._keep(name, image_of(figure), step, description, _own_name(figure))
+        self._keep(name, image_of(figure), step, description, own_name(figure))
 
     @_records
     def log_audio(
@@ -270,7 +263,7 @@ class DataMethods(FileMethods):
         from mlog.run.media import audio_of
 
         found = audio_of(audio, sample_rate)
-        self._keep(name, found, step, description, _own_name(audio))
+        self._keep(name, found, step, description, own_name(audio))
 
     @_records
     def log_video(
@@ -294,7 +287,7 @@ class DataMethods(FileMethods):
         from mlog.run.media import video_of
 
         found = video_of(video, fps)
-        self._keep(name, found, step, description, _own_name(video))
+        self._keep(name, found, step, description, own_name(video))
 
     @_records
     def log_html(
@@ -313,7 +306,7 @@ class DataMethods(FileMethods):
 
         source = Path(html) if isinstance(html, PurePath) else _html_of(html)
         media = Media(source, "text/html", ".html")
-        self._keep(name, media, step, description, _own_name(source))
+        self._keep(name, media, step, description, own_name(source))
 
     @_records
     def log_file(
@@ -336,7 +329,7 @@ class DataMethods(FileMethods):
 
         file = Path(path)
         media = Media(file, guess_media_type(file.name), file.suffix)
-        self._keep(name, media, step, description, _own_name(file))
+        self._keep(name, media, step, description, own_name(file))
 
     @_records
     def log_folder(
@@ -346,7 +339,7 @@ class DataMethods(FileMethods):
 
         A file that was stored under the same name before is replaced.
         """
-        start = _safe_name(name)
+        start = safe_name(name)
         self.upload_folder(start, path)
         ready = _artifact(start, "inode/directory")
         self._record_all(name, [ready], None, description)
@@ -478,7 +471,7 @@ class DataMethods(FileMethods):
         """Write values of one name, an entry each; the first has the description."""
         extra = {"description": description} if description else None
         for value in values:
-            self._record({_text(name): value}, step, extra, _moment.get())
+            self._record({text_of_name(name): value}, step, extra, _moment.get())
             extra = None
 
     def _keep(
@@ -497,7 +490,7 @@ class DataMethods(FileMethods):
             step, description: Of the entry.
             own_name: Name of the file the user gave; None: one is made of `name`.
         """
-        stem = _safe_name(own_name or _text(name))
+        stem = safe_name(own_name or text_of_name(name))
         if own_name is not None:
             stem, suffix = os.path.splitext(stem)
         else:
@@ -522,7 +515,9 @@ class DataMethods(FileMethods):
         from mlog.run.tables import fits_entry
 
         chart = check(kind, value)
-        with self._free_name(_safe_name(_text(name)), "", step, bare=True) as path:
+        with self._free_name(
+            safe_name(text_of_name(name)), "", step, bare=True
+        ) as path:
             stored = self._put(path, orjson.dumps(chart), "application/json")
         ready = {"type": f"mlog.{kind}", **chart, "path": stored.path}
         if not fits_entry(ready):
@@ -607,34 +602,3 @@ def _html_of(html: Any) -> bytes:
             f"{type(html).__name__}"
         )
     return clean_text(html).encode()
-
-
-def _text(name: object) -> str:
-    return name if isinstance(name, str) else safe_str(name)
-
-
-def _own_name(source: Any) -> str | None:
-    """Return the name a file is stored under, as v1 did; None: it is no path.
-
-    A relative path is kept as it is; of one that is absolute or leads upward, the last
-    part.
-    """
-    if not isinstance(source, str | os.PathLike):
-        return None
-    path = PurePath(os.fspath(source))
-    return path.name if path.anchor or ".." in path.parts else path.as_posix()
-
-
-def _safe_name(text: str) -> str:
-    """Return a name of an artifact for any text; most come back as they are."""
-    plain = fit_text(clean_text(_text(text)), 4 * _MAX_NAME).replace("\\", "/")
-    parts = [_safe_part(part) for part in plain.split("/") if part not in ("", ".")]
-    return "/".join(parts) or "_"
-
-
-def _safe_part(part: str) -> str:
-    """Return a name that a file can have on every system."""
-    part = fit_text(_NOT_IN_NAMES.sub("_", part), _MAX_PART)
-    if part != part.rstrip(". "):
-        part = part.rstrip(". ") + "_"
-    return f"_{part}" if _RESERVED.fullmatch(part) else part

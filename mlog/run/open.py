@@ -143,11 +143,9 @@ class RunList(Sequence[Run]):
         Raises:
             ImportError: pandas is not installed.
         """
-        from mlog.reader.series import data_frame
+        from mlog.reader.series import data_frame_of_rows
 
-        rows = self.rows()
-        names = list(dict.fromkeys(name for row in rows for name in row))
-        return data_frame({name: [row.get(name) for row in rows] for name in names})
+        return data_frame_of_rows(self.rows())
 
 
 def _row(state: RunState) -> dict[str, Any]:

@@ -20,7 +20,6 @@ Options:
 import argparse
 import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -31,7 +30,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tests.bench.cases import CASES, Case, folder_of
-from tests.bench.measure import Measured, Setting
+from tests.bench.measure import Measured, Setting, machine_text
 
 _CALLS, _REPETITIONS = 20_000, 7
 _QUICK_CALLS, _QUICK_REPETITIONS = 2_000, 5
@@ -53,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _as_child(options.child, Setting(root, options.calls, options.repetitions))
             return 0
         if not options.json:
-            print(_machine(root), _row(_HEAD), sep="\n", flush=True)
+            print(machine_text(root), _row(_HEAD), sep="\n", flush=True)
         for name in names:
             try:
                 measured = _in_child(name, root, calls, repetitions)
@@ -140,14 +139,6 @@ def _row(cells: Sequence[str]) -> str:
     case, figure, spread, unit, budget, verdict, *times = cells
     start = f"{case:<38}{figure:>7} {spread:<15} {unit:<12}{budget:<7}{verdict:<5}"
     return (start + "".join(f"{each:>9}" for each in times)).rstrip()
-
-
-def _machine(folder: Path) -> str:
-    free = shutil.disk_usage(folder).free >> 30
-    return (
-        f"Python {platform.python_version()}, {platform.system()} {platform.release()}, "
-        f"{os.cpu_count()} cores, {folder.parent} ({free} GiB free)"
-    )
 
 
 if __name__ == "__main__":

@@ -26,7 +26,6 @@ import argparse
 import contextlib
 import json
 import os
-import platform
 import re
 import shutil
 import statistics
@@ -39,7 +38,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.bench.measure import percentile
+from tests.bench.measure import machine_text, percentile
 
 _REPETITIONS, _MIB = 7, 100
 _QUICK_REPETITIONS, _QUICK_MIB = 3, 20
@@ -109,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     mib = _QUICK_MIB if options.quick else _MIB
     try:
         if not options.json:
-            print(_machine(folder), _row(_HEAD), sep="\n", flush=True)
+            print(machine_text(folder), _row(_HEAD), sep="\n", flush=True)
         bench = _Bench(folder, mib)
         for part in (bench.start, bench.flood, bench.terminal_flood, bench.latency):
             figures: dict[str, Figure] = {}
@@ -338,14 +337,6 @@ def _short(value: float) -> str:
 def _row(cells: Sequence[str]) -> str:
     name, median, spread, unit, budget, verdict = cells
     return f"{name:<24}{median:>7} {spread:<17} {unit:<6}{budget:<7}{verdict}".rstrip()
-
-
-def _machine(folder: Path) -> str:
-    free = shutil.disk_usage(folder).free >> 30
-    return (
-        f"Python {platform.python_version()}, {platform.system()} {platform.release()}, "
-        f"{os.cpu_count()} cores, {folder.parent} ({free} GiB free)"
-    )
 
 
 if __name__ == "__main__":

@@ -7,7 +7,9 @@ right after it, in the same process, and what counts is the ratio of the two med
 
 import array
 import os
+import platform
 import random
+import shutil
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -24,6 +26,7 @@ __all__ = [
     "compare",
     "compare_bare",
     "floor",
+    "machine_text",
     "percentile",
     "pool",
     "rss_bytes",
@@ -169,3 +172,12 @@ def rss_bytes() -> int:
         import resource
 
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def machine_text(folder: Path) -> str:
+    """Say in a line what is measured on."""
+    free = shutil.disk_usage(folder).free >> 30
+    return (
+        f"Python {platform.python_version()}, {platform.system()} {platform.release()}, "
+        f"{os.cpu_count()} cores, {folder.parent} ({free} GiB free)"
+    )

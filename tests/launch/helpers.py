@@ -11,6 +11,16 @@ from tests.helpers import entries
 DEADLINE = 60.0
 """Seconds after which something that should happen counts as not happening."""
 
+HANG = """
+import os, pathlib, sys, time
+path = pathlib.Path(sys.argv[1])
+path.with_suffix(".tmp").write_text(str(os.getpid()))
+path.with_suffix(".tmp").rename(path)
+while True:
+    time.sleep(0.05)
+"""
+"""A script: puts its process id where it is told, then goes on until it is ended."""
+
 
 def wait_until(happened: Callable[[], Any], what: str) -> None:
     """Return as soon as `happened` is true; fail when it is not for long."""

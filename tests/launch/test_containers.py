@@ -25,9 +25,16 @@ from mlog.reader.state import read_state
 from mlog.run.launched import request_cancel
 from tests.helpers import entries
 from tests.launch.conftest import Launch, wait_for_end
-from tests.launch.helpers import events, is_alive, pid_in, printed, statuses, wait_until
+from tests.launch.helpers import (
+    HANG,
+    events,
+    is_alive,
+    pid_in,
+    printed,
+    statuses,
+    wait_until,
+)
 from tests.launch.making import IMAGE, FakeDocker
-from tests.launch.test_submit import HANG
 
 Finished = Callable[..., Path]
 

@@ -11,20 +11,19 @@ import pytest
 from mlog.launch.processes import living_below, living_in_session, living_of_run
 from mlog.run.launched import request_cancel
 from tests.launch.conftest import Launch, wait_for_end
-from tests.launch.helpers import events, is_alive, pid_in, printed, statuses, wait_until
+from tests.launch.helpers import (
+    HANG,
+    events,
+    is_alive,
+    pid_in,
+    printed,
+    statuses,
+    wait_until,
+)
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 
 Finished = Callable[..., Path]
-
-HANG = """
-import os, pathlib, sys, time
-path = pathlib.Path(sys.argv[1])
-path.with_suffix(".tmp").write_text(str(os.getpid()))
-path.with_suffix(".tmp").rename(path)
-while True:
-    time.sleep(0.05)
-"""
 
 AWAY = """
 import os, subprocess, sys, time

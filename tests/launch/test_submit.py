@@ -20,6 +20,7 @@ from mlog.run.start import start_run
 from tests.helpers import REPO, entries, gaps, run_python
 from tests.launch.conftest import Launch, wait_for_end
 from tests.launch.helpers import (
+    HANG,
     events,
     is_alive,
     pid_in,
@@ -30,16 +31,6 @@ from tests.launch.helpers import (
 )
 
 Finished = Callable[..., Path]
-
-# Writes its process id where the test finds it, then goes on until somebody ends it.
-HANG = """
-import os, pathlib, sys, time
-path = pathlib.Path(sys.argv[1])
-path.with_suffix(".tmp").write_text(str(os.getpid()))
-path.with_suffix(".tmp").rename(path)
-while True:
-    time.sleep(0.05)
-"""
 
 
 # --- life ----------------------------------------------------------------------------

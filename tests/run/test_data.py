@@ -9,15 +9,13 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mlog import context
 from mlog.errors import MlogWarning
 from mlog.folder import Folder, access_for
 from mlog.run import data as data_module
 from mlog.run.charts import confusion_matrix
-from mlog.run.data import DataMethods, _safe_name
+from mlog.run.data import DataMethods
 from mlog.run.images import png_of
 from mlog.run.joining import joined
 from mlog.run.recorder import Recorder
@@ -376,41 +374,6 @@ def test_a_folder_is_kept_with_all_below(run: DataRun, tmp_path: Path) -> None:
     assert run.artifacts() == ["set/a.txt", "set/inner/b.txt"]
     wanted = {"path": "set", "media_type": "inode/directory"}
     assert run.value("set") == {"type": "mlog.artifact", **wanted}
-
-
-# --- names of files ----------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "stored"),
-    [
-        ("loss", "loss"),
-        ("train/ü img", "train/ü img"),
-        ("../../etc/passwd", "_/_/etc/passwd"),
-        ("/abs", "abs"),
-        ("C:\\x", "C_/x"),
-        ("a//./b", "a/b"),
-        ("a\0b?", "a_b_"),
-        ("nul", "_nul"),
-        ("com1.txt", "_com1.txt"),
-        ("end. ", "end_"),
-        ("", "_"),
-        ("..", "_"),
-        ("\ud800", "\ufffd"),
-        ("x" * 300, "x" * 200),
-    ],
-)
-def test_a_name_becomes_a_file_name(name: str, stored: str) -> None:
-    assert _safe_name(name) == stored
-
-
-@given(st.text())
-def test_any_name_can_be_stored(name: str) -> None:
-    from mlog.run.artifacts import artifact_name
-
-    ready = _safe_name(name)
-    assert artifact_name(ready, windows=True) == ready
-    assert _safe_name(ready) == ready
 
 
 # --- charts ------------------------------------------------------------------------

@@ -353,20 +353,29 @@ def meddled(
         sink.close()
 
 
+class Swallow:
+    """Meddles: acknowledges the first metrics, which the server never gets."""
+
+    content = b""
+
+    def __call__(self, path: str, content: bytes) -> Reply | None:
+        if (
+            self.content
+            or not path.endswith("log-batch")
+            or b'"metrics"' not in content
+        ):
+            return None
+        self.content = content
+        return Reply(200, {}, b"{}")
+
+
 def test_points_that_the_server_has_lost_are_sent_again(
     server: Server, small_run: Path, meddled: Callable[..., MlflowSink]
 ) -> None:
     """It acknowledged them; counting back finds that they are not there."""
-    swallowed: list[bytes] = []
-
-    def swallow(path: str, content: bytes) -> Reply | None:
-        if path.endswith("log-batch") and b'"metrics"' in content and not swallowed:
-            swallowed.append(content)
-            return Reply(200, {}, b"{}")
-        return None
-
+    swallow = Swallow()
     assert [r for r in ship(small_run, meddled(swallow)) if r.rejected] == []
-    assert swallowed
+    assert swallow.content
     assert server.history(small_run, "loss") == points_in(small_run)["loss"]
 
 
@@ -378,14 +387,7 @@ def test_beyond_the_limit_the_newest_point_stands_for_its_metric(
 ) -> None:
     """Where it is missing, all points of the metric are sent again."""
     monkeypatch.setattr("mlog.shipping.sinks.mlflow._CHECKED", 1)
-    swallowed: list[bytes] = []
-
-    def swallow(path: str, content: bytes) -> Reply | None:
-        if path.endswith("log-batch") and b'"metrics"' in content and not swallowed:
-            swallowed.append(content)
-            return Reply(200, {}, b"{}")
-        return None
-
+    swallow = Swallow()
     assert [r for r in ship(small_run, meddled(swallow)) if r.rejected] == []
     assert server.history(small_run, "loss") == points_in(small_run)["loss"]
 

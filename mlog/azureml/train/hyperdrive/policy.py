@@ -1,5 +1,8 @@
 """When a run is ended early, under the SDK's names."""
 
+from collections.abc import Callable
+from typing import Any
+
 from mlog.azureml.train.hyperdrive.exceptions import HyperDriveConfigException
 from mlog.launch.sweep_stop import Bandit, Median, Rule, Truncation
 
@@ -60,15 +63,13 @@ class BanditPolicy(EarlyTerminationPolicy):
         super().__init__(evaluation_interval, delay_evaluation)
         self.slack_factor = slack_factor
         self.slack_amount = slack_amount
-        try:
-            self.rule = Bandit(
-                interval=evaluation_interval,
-                delay=delay_evaluation,
-                slack_factor=slack_factor,
-                slack_amount=slack_amount,
-            )
-        except ValueError as exc:
-            raise HyperDriveConfigException(str(exc)) from exc
+        self.rule = _made(
+            Bandit,
+            interval=evaluation_interval,
+            delay=delay_evaluation,
+            slack_factor=slack_factor,
+            slack_amount=slack_amount,
+        )
 
 
 class MedianStoppingPolicy(EarlyTerminationPolicy):
@@ -81,10 +82,7 @@ class MedianStoppingPolicy(EarlyTerminationPolicy):
             HyperDriveConfigException: A number is wrong.
         """
         super().__init__(evaluation_interval, delay_evaluation)
-        try:
-            self.rule = Median(interval=evaluation_interval, delay=delay_evaluation)
-        except ValueError as exc:
-            raise HyperDriveConfigException(str(exc)) from exc
+        self.rule = _made(Median, interval=evaluation_interval, delay=delay_evaluation)
 
 
 class TruncationSelectionPolicy(EarlyTerminationPolicy):
@@ -107,11 +105,16 @@ class TruncationSelectionPolicy(EarlyTerminationPolicy):
         """
         super().__init__(evaluation_interval, delay_evaluation)
         self.truncation_percentage = truncation_percentage
-        try:
-            self.rule = Truncation(
-                interval=evaluation_interval,
-                delay=delay_evaluation,
-                percentage=truncation_percentage,
-            )
-        except ValueError as exc:
-            raise HyperDriveConfigException(str(exc)) from exc
+        self.rule = _made(
+            Truncation,
+            interval=evaluation_interval,
+            delay=delay_evaluation,
+            percentage=truncation_percentage,
+        )
+
+
+def _made(kind: Callable[..., Rule], **numbers: Any) -> Rule:
+    try:
+        return kind(**numbers)
+    except ValueError as exc:
+        raise HyperDriveConfigException(str(exc)) from exc
