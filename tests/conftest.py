@@ -35,6 +35,8 @@ def clean_environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(_LAUNCHERS) or name in _RANKS:
             monkeypatch.delenv(name)
+    for name in ("COLUMNS", "LINES"):  # set by some who run pytest
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MLOG_DIR", str(tmp_path / "mlog-root"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

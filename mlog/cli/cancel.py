@@ -78,7 +78,9 @@ def _cancel(state: RunState, *, kill: bool, wait: bool) -> dict[str, Any]:
     if is_watched(state) and request_cancel(state.folder, by=_signal(kill)):
         if not wait:
             return {"status": "CancelRequested"}
-        return {"status": follow(state.folder).status}
+        status = follow(state.folder).status
+        if status != "NotResponding":  # else its supervisor has died just now
+            return {"status": status}
     ended = _end_left(state, kill=kill)
     open_run(state.folder).cancel()
     told = {"status": read_state(state.folder).status}

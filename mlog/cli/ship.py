@@ -149,7 +149,7 @@ class _AllRuns:
 
     def _tell_closed(self) -> None:
         root = self._root
-        shut = list(closed([*experiment_folders(root), *run_folders(root)]))
+        shut = sorted(closed([*experiment_folders(root), *run_folders(root)]))
         if shut:
             self._has_told = True
             more = ", …" if len(shut) > 1 else ""
