@@ -10,13 +10,14 @@ from mlog.launch.requirements import option_of
 
 __all__ = ["has_settings", "uv_understands"]
 
-_PLACES = ("index-url", "extra-index-url", "find-links", "no-index", "proxy")
+_PLACES = ("index_url", "extra_index_url", "find_links", "no_index", "proxy")
+"""Options that say where packages are; pip writes them with hyphens."""
 
 # Source: uv, "Compatibility with pip", options in a requirements file.
 _OF_UV = frozenset(
     (
-        *("-i", "--index-url", "--extra-index-url", "--no-index"),
-        *("-f", "--find-links", "-c", "--constraint", "-e", "--editable"),
+        *(f"--{place.replace('_', '-')}" for place in _PLACES[:4]),
+        *("-i", "-f", "-c", "--constraint", "-e", "--editable"),
         *("-r", "--requirement", "--no-binary", "--only-binary"),
     )
 )
@@ -33,7 +34,7 @@ def has_settings(env: Mapping[str, str]) -> bool:
 
     Source: pip, "Configuration": files and their places.
     """
-    names = [f"PIP_{place.upper().replace('-', '_')}" for place in _PLACES]
+    names = [f"PIP_{place.upper()}" for place in _PLACES]
     if any(env.get(name) for name in names):
         return True
     return any(_has_places(path) for path in _files(env))
@@ -60,7 +61,7 @@ def _has_places(path: Path) -> bool:
     except (OSError, configparser.Error, UnicodeDecodeError):
         return False
     return any(
-        parser.has_option(section, place)
+        parser.has_option(section, place.replace("_", "-"))
         for section in ("global", "install")
         if parser.has_section(section)
         for place in _PLACES

@@ -121,14 +121,14 @@ class TestSections:
     def test_files_models_and_the_snapshot(self, show: Show, run: Made) -> None:
         picture = {"path": "a/b.png", "size": 12_345, "media_type": "image/png"}
         run.event("run.artifact", **picture)
-        run.event("run.model", name="net", version=2, path="/root/.models/net/2")
+        run.event("run.model", name="net", version=2, path="/runs/.models/net/2")
         run.event("run.snapshot", id="ab12", size=4_000, files=3)
         found = sections(show())
         assert found["artifacts (1)"].split("\n")[1].split() == [
             *("12.3", "kB", "a/b.png", "image/png")
         ]
         assert found["models (1)"].split("\n")[1].split() == [
-            *("net", "2", "/root/.models/net/2")
+            *("net", "2", "/runs/.models/net/2")
         ]
         assert found["snapshot"] == "  id     ab12\n  size   4.0 kB\n  files  3"
 

@@ -224,7 +224,7 @@ def test_an_index_with_a_password_keeps_it(
     """It is on no command line, in no file and no error."""
     file = tmp_path / "requirements.txt"
     file.write_text(
-        f"--index-url http://me:s3cr3t-s3cr3t@127.0.0.1:1/simple\n--no-index\n"
+        f"-i http://me:s3cr3t-s3cr3t@127.0.0.1:1/simple\n--no-index\n"
         f"-f {wheels}\ngadget\n"
     )
     folder = finished("import gadget", config={"environment": file})

@@ -351,8 +351,8 @@ def test_a_folder_may_have_any_name() -> None:
 
 
 def test_a_folder_within_another_is_not_mounted_again() -> None:
-    found = folders(Path("/root"), Path("/root/.cache/work/1"), Path("/source"))
-    assert [mount.path for mount in found] == ["/root", "/source"]
+    found = folders(Path("/runs"), Path("/runs/.cache/work/1"), Path("/source"))
+    assert [mount.path for mount in found] == ["/runs", "/source"]
 
 
 # --- finding an engine ---------------------------------------------------------------

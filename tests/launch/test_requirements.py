@@ -78,7 +78,7 @@ def test_what_cannot_be_read_is_an_error(tmp_path: Path) -> None:
         ("-rx", ("-r", "x")),
         ("--no-index", ("--no-index", "")),
         ("--find-links=x", ("--find-links", "x")),
-        ("--index-url  https://h/?a=b", ("--index-url", "https://h/?a=b")),
+        ("--find-links  https://h/?a=b", ("--find-links", "https://h/?a=b")),
     ],
 )
 def test_an_option_has_a_name_and_a_value(
