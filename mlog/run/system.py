@@ -1,8 +1,9 @@
 """What the machine is doing while a run goes on: `system/…` metrics every few seconds.
 
 Read on the keeper's thread, through psutil and, for NVIDIA's GPUs, nvidia-ml-py. A
-sensor that fails is not asked again; its metrics are absent then. Memory is measured
-against what the process may use: the limit of its control group, where there is one.
+sensor that fails is not asked again; its metrics are absent then. Memory and processors
+are measured against what the process may use: the limits of its control group, where
+there are some, and the processors it is bound to.
 
 The only file that imports psutil and pynvml.
 """
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 from mlog.errors import warn_once
 from mlog.run.machine import ram_bytes
 
-__all__ = ["SystemWatch", "interval_of", "sensors"]
+__all__ = ["SystemWatch", "allowed_cpus", "interval_of", "sensors"]
 
 Sensor = Callable[[float], dict[str, float]]
 """Returns metrics by name; told the seconds since it was last asked, 0.0 at first."""
@@ -198,12 +199,17 @@ class _Disk:
 
 
 class _Processes:
-    """This process and all it has started: 100 is one processor."""
+    """This process and all it has started.
+
+    `cpu_percent` is 100 for one processor, `cpu_of_limit_percent` 100 for all that it
+    may use.
+    """
 
     def __init__(
         self, psutil: Any, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._own = psutil.Process()
+        self._allowed = allowed_cpus()
         self._gone = (psutil.NoSuchProcess, psutil.AccessDenied)
         self._children: dict[int, Any] = {}
         self._clock = clock
@@ -218,8 +224,10 @@ class _Processes:
         names = ("cpu_percent", "rss_bytes", "threads")
         metrics = {f"process/{n}": value for n, value in zip(names, sums, strict=True)}
         metrics["process/count"] = len(found)
-        if not since:
-            del metrics["process/cpu_percent"]
+        percent = metrics.pop("process/cpu_percent")
+        if since:
+            metrics["process/cpu_percent"] = percent
+            metrics["process/cpu_of_limit_percent"] = percent / self._allowed
         return metrics
 
     def _look(self) -> None:
@@ -236,6 +244,35 @@ class _Processes:
                 return process.cpu_percent(None), memory, process.num_threads()
         except self._gone:
             return None
+
+
+def allowed_cpus(group: str = "/sys/fs/cgroup") -> float:
+    """Return how many processors this process may use: a quota may be a part of one.
+
+    Source: Linux, Documentation/admin-guide/cgroup-v2.rst (cpu.max) and
+    scheduler/sched-bwc.rst (cpu.cfs_quota_us).
+    """
+    if hasattr(os, "sched_getaffinity"):
+        count = float(len(os.sched_getaffinity(0)))
+    else:
+        count = float(os.cpu_count() or 1)
+    quota = _numbers_in(os.path.join(group, "cpu.max"))
+    for folder in ("cpu", "cpu,cpuacct"):
+        names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+        paths = [os.path.join(group, folder, name) for name in names]
+        quota = quota or [number for path in paths for number in _numbers_in(path)]
+    if len(quota) == 2 and quota[0] > 0 and quota[1] > 0:
+        count = min(count, quota[0] / quota[1])
+    return count
+
+
+def _numbers_in(path: str) -> list[float]:
+    """Return the numbers in a file of the kernel; none where there is no limit."""
+    try:
+        with open(path, encoding="ascii") as file:
+            return [float(word) for word in file.read().split()]
+    except (OSError, ValueError):  # "max 100000"
+        return []
 
 
 # --- GPUs ----------------------------------------------------------------------------

@@ -107,6 +107,31 @@ class TestSensors:
         sensor._limit = 1_000
         assert sensor(0.0) == {"memory/used_bytes": 300, "memory/percent": 30.0}
 
+    @pytest.mark.parametrize(
+        ("files", "most"),
+        [
+            ({"cpu.max": "50000 100000\n"}, 0.5),
+            ({"cpu.max": "max 100000\n"}, None),
+            (
+                {"cpu/cpu.cfs_quota_us": "25000", "cpu/cpu.cfs_period_us": "100000"},
+                0.25,
+            ),
+            ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
+            ({"cpu.max": "900000000 100000\n"}, None),
+            ({}, None),
+        ],
+    )
+    def test_processors_are_those_that_may_be_used(
+        self, tmp_path: Path, files: dict[str, str], most: float | None
+    ) -> None:
+        """By the control group's quota, and by what the process is bound to."""
+        for name, text in files.items():
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text(text)
+        bound = len(os.sched_getaffinity(0)) if sys.platform == "linux" else None
+        found = system.allowed_cpus(str(tmp_path))
+        assert found == (most if most is not None else bound or os.cpu_count())
+
     def test_gpus_are_asked_one_by_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A stand-in for NVIDIA's library, as the machines of the tests have no GPU."""
         fake = ModuleType("pynvml")
