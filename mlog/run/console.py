@@ -215,6 +215,8 @@ class _Stream:
         self._mlog_lines = Lines()
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_mlog_"):  # of a copy that was not begun
+            raise AttributeError(name)
         return getattr(self._mlog_stream, name)
 
     def __iter__(self) -> Any:

@@ -20,6 +20,7 @@ from mlog.reader.blocks import blocks_before
 from mlog.reader.entries import read_writers
 from mlog.reader.follow import parse_line
 from mlog.run.joining import joined, open_run_folder
+from mlog.run.keeper import keeper
 from mlog.run.writer import Place
 from mlog.sources.foreign_lines import parser_of
 
@@ -66,6 +67,7 @@ class Attachment:
         self._recorder = joined(open_run_folder(folder), Place(main=False))
         self._last: float | None = None
         self.count = 0
+        keeper.watch(self._recorder.writer)
 
     def begin(self) -> None:
         """Say what is attached."""
@@ -90,6 +92,7 @@ class Attachment:
         """End the writer; the run goes on as it did."""
         writer = self._recorder.writer
         self._recorder.settle()
+        keeper.unwatch(writer)
         if writer.started:
             writer.end("Completed")
         writer.close()

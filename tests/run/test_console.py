@@ -1,6 +1,7 @@
 """What a program prints, warns of and dies of: recorded, and shown as before."""
 
 import contextlib
+import copy
 import gc
 import io
 import logging
@@ -128,6 +129,14 @@ class TestPrinting:
             sys.stdout.writelines(["a\n", "b\n"])
             sys.stdout.flush()
         assert shown["stdout"].getvalue() == "foura\nb\n"
+
+    def test_a_copy_of_it_goes_on(self, console: Take) -> None:
+        """As whoever copies all globals makes one."""
+        shown = console()
+        with mlog.start_run("e", capture="stdout") as run:
+            copy.copy(sys.stdout).write("copied\n")
+        assert shown["stdout"].getvalue() == "copied\n"
+        assert lines(run, "stdout") == ["copied"]
 
     def test_lines_of_logging_handlers_are_not_repeated(self, console: Take) -> None:
         shown = console()
