@@ -21,6 +21,7 @@ from mlog.errors import MlogError, told
 from mlog.escaping import inline
 from mlog.reader.find import closed, experiment_folders, iter_runs, run_folders
 from mlog.reader.page_words import count_text, size_text, span
+from mlog.reader.state import read_state
 from mlog.run.remote import wants
 from mlog.shipping.cursor import read_cursors
 from mlog.shipping.dead import retry_dead
@@ -401,7 +402,10 @@ def _ship_handed() -> None:
         for run in iter_runs(path.parent.parent):  # what earlier runs have left
             cursors = read_cursors(run, name)
             is_left = any(not cursor.finished for cursor in cursors)
-            if run != path and (is_left or (not cursors and wants(run, given["url"]))):
+            is_left = is_left or (not cursors and wants(run, given["url"]))
+            if run == path or not is_left:
+                continue
+            if not _goes_on(run):  # that has a shipper of its own
                 yield run
 
     ended = threading.Event()
@@ -415,6 +419,15 @@ def _ship_handed() -> None:
         shipper.sink.close()
     if path in shipper.troubles and path not in shipper.busy:
         raise MlogError(shipper.troubles[path])
+
+
+def _goes_on(run: Path) -> bool:
+    """Whether somebody still makes a run."""
+    try:
+        status = read_state(run).status
+    except (OSError, MlogError):
+        return False
+    return status not in ("Completed", "Failed", "Canceled", "NotResponding")
 
 
 def _first_line(fd: int) -> bytes:

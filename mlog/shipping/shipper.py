@@ -33,10 +33,23 @@ __all__ = ["BusyError", "Options", "Shipper", "host_name", "open_delivery"]
 _MAX_OPEN = 200
 _STEPS = 16
 _POLL = 0.25
+_AGAIN = 0.5
+_PATIENCE = 3600.0
+"""Seconds that a run of its own is waited for which another process here sends."""
 
 
 class BusyError(MlogError):
-    """Another shipper is at this run and sink."""
+    """Another shipper is at this run and sink.
+
+    Attributes:
+        is_here: Whether it is on this host: then it will be told from its lock when it
+            has gone.
+    """
+
+    def __init__(self, text: str, *, is_here: bool = False) -> None:
+        """Keep what is told of it."""
+        super().__init__(text)
+        self.is_here = is_here
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +94,8 @@ def open_delivery(
     name = route.target.name
     place = _open_place(path, name, options)
     if not place.lock():
-        raise BusyError(f"{path} is being sent to {name} by another process here")
+        text = f"{path} is being sent to {name} by another process here"
+        raise BusyError(text, is_here=True)
     try:
         cursor, others = _take_up(path, place, options, world)
         cursor.url, cursor.host, cursor.open = route.target.url, options.host, True
@@ -182,10 +196,12 @@ class Shipper:
     busy: set[Path] = field(default_factory=set)
     final: bool = False
     _waiting: dict[Path, None] = field(default_factory=dict)
+    _barred: dict[Path, float] = field(default_factory=dict)
     _finished: dict[Path, int] = field(default_factory=dict)
     _gate: float = -1e18
     _failures: int = 0
     _scanned: float = float("-inf")
+    _ended: float = float("inf")
 
     def ship(self, find: Callable[[], Iterable[Path]]) -> None:
         """Ship what `find` finds; again and again where the options say so."""
@@ -205,6 +221,7 @@ class Shipper:
     def stop_waiting(self) -> None:
         """Send what is there at once: nothing more will come."""
         self.final = True
+        self._ended = self.world.monotonic()
         for delivery in self.active.values():
             delivery.final = True
 
@@ -224,6 +241,9 @@ class Shipper:
             for path in find():
                 if path not in self.active and self._has_changed(path):
                     self._waiting.setdefault(path)
+        for path in [p for p, when in self._barred.items() if now >= when]:
+            del self._barred[path]
+            self._waiting.setdefault(path)
         while self._waiting and len(self.active) < _MAX_OPEN:
             path = next(iter(self._waiting))
             del self._waiting[path]
@@ -240,6 +260,11 @@ class Shipper:
         except BusyError as exc:
             self.busy.add(path)
             self._trouble(path, str(exc))
+            # It may leave before all is there: a run of our own is looked at again.
+            now = self.world.monotonic()
+            if exc.is_here and path in (self.options.until or ()):
+                if now - self._ended < _PATIENCE:
+                    self._barred[path] = now + _AGAIN
             return
         except (MlogError, OSError) as exc:
             self._trouble(path, str(exc))
@@ -324,7 +349,7 @@ class Shipper:
 
     def _is_done(self) -> bool:
         """Whether nothing is left to do but what others have to do first."""
-        if self._waiting:
+        if self._waiting or self._barred:
             return False
         if self.options.follow and self.options.until is None:
             return self.options.rescan is None and not self.active

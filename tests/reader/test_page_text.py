@@ -3,6 +3,7 @@
 import pytest
 
 from mlog.reader.page import run_text
+from mlog.reader.page_words import cut
 from tests.reader.conftest import ID, Writing
 
 
@@ -23,7 +24,7 @@ class TestText:
             "  duration  1 min 15 s",
             "  host      node7",
             "  log       1 warning",
-            f"  folder    {run.folder}"[:100],
+            cut(f"  folder    {run.folder}", 100),
             "metrics (1)",
             "                  last  min  max  points",
             "  loss  ▁▂▃▄▅▆▇█   3.5    0  3.5       8",

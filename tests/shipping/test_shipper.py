@@ -185,6 +185,42 @@ def test_the_same_host_is_told_apart_by_a_lock(make_run: Callable[..., Path]) ->
     open_delivery(run, MemorySink(), ROUTE, options, World()).close()
 
 
+def test_a_run_of_its_own_is_waited_for_until_another_here_lets_go(
+    make_run: Callable[..., Path], run_dir: Path
+) -> None:
+    """The other one may leave before all is there: that of a run inside this one did."""
+    run = make_run()
+    other = open_delivery(run, MemorySink(), ROUTE, Options(host="here"), World())
+    sink = MemorySink()
+    ships = Ships(sink, follow=True, until=frozenset((run,)), rescan=None)
+    start = ships.clock.now
+    ships.stop_at = start + 60
+
+    def happen() -> None:
+        if ships.clock.now > start + 5:
+            other.close()
+
+    ships.on_wait = happen
+    ships.shipper.stop_waiting()
+    assert ships.ship(run_dir).done == 1
+    assert sorted(sink.lines()) == sorted(all_lines(run))
+    assert ships.shipper.busy == set()
+
+
+def test_it_is_waited_for_an_hour_and_no_longer(
+    make_run: Callable[..., Path], run_dir: Path
+) -> None:
+    run = make_run()
+    other = open_delivery(run, MemorySink(), ROUTE, Options(host="here"), World())
+    ships = Ships(MemorySink(), follow=True, until=frozenset((run,)), rescan=None)
+    start = ships.clock.now
+    ships.stop_at = start + 7200
+    ships.shipper.stop_waiting()
+    assert ships.ship(run_dir).busy == {run}
+    assert 3600 <= ships.clock.now - start < 3700
+    other.close()
+
+
 def test_runs_of_others_are_only_read(
     make_run: Callable[..., Path], run_dir: Path, tmp_path: Path
 ) -> None:
