@@ -3,8 +3,8 @@
 What servers and networks do wrong ends in a `Reply` or an `HttpError` in bounded time
 and memory:
 
-- A request has a deadline for all of it together; a server that drips bytes meets it.
-  (Only the look-up of the host's name takes the time that the system's resolver takes.)
+- A request has a deadline for all of it together, the look-up of the host's name too; a
+  server that drips bytes meets it.
 - Of a reply at most so many bytes are read, as they come: asked for is the identity
   coding, and what comes coded all the same is not decoded.
 - A redirect is a reply like another. Every request goes to the host of the address.
@@ -24,12 +24,15 @@ import base64
 import io
 import math
 import re
+import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
@@ -441,10 +444,53 @@ class _Wire(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
+        *others, last = _addresses(host, port, self.left())
+        for address in others:
+            part = self.left() / 2  # one that is silent leaves time for the others
+            try:
+                stream = self._sockets.connect_tcp(
+                    address, port, part, local_address, socket_options
+                )
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                continue
+            return _Stream(stream, self)
         stream = self._sockets.connect_tcp(
-            host, port, self.left(), local_address, socket_options
+            last, port, self.left(), local_address, socket_options
         )
         return _Stream(stream, self)
+
+
+def _addresses(host: str, port: int, seconds: float) -> list[str]:
+    """Look up a host's addresses, one or more, in no more than so many seconds.
+
+    The system's resolver knows no deadline: it is asked in a thread, which is left
+    behind when it does not answer in time.
+    """
+    try:
+        ip_address(host)
+    except ValueError:
+        pass
+    else:
+        return [host]
+    found: list[str] = []
+    failed: list[Exception] = []
+
+    def look_up() -> None:
+        try:
+            answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as exc:
+            failed.append(exc)
+        else:
+            found.extend(str(answer[4][0]) for answer in answers)
+
+    thread = threading.Thread(target=look_up, name="mlog-look-up", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise httpcore.ConnectTimeout("the look-up of the host's name")
+    if failed or not found:
+        raise httpcore.ConnectError(*map(str, failed))
+    return found
 
 
 class _Stream(httpcore.NetworkStream):

@@ -187,6 +187,59 @@ def test_nobody_is_there(open_client: Open) -> None:
     assert not error.value.blocked
 
 
+def test_a_name_nobody_knows(
+    open_client: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried again later: the name server may be away, the address right."""
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    with pytest.raises(HttpError, match="not known") as error:
+        open_client("http://nowhere.test").request("POST")
+    assert not error.value.blocked
+
+
+def test_a_name_server_that_does_not_answer_meets_the_deadline(
+    open_client: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system's look-up has no deadline of its own."""
+    over = threading.Event()
+
+    def hang(*_: Any, **__: Any) -> Any:
+        over.wait()
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    try:
+        with pytest.raises(HttpError, match="in time") as error:
+            open_client("http://nowhere.test", deadline=0.2).request("POST")
+    finally:
+        over.set()
+    assert not error.value.blocked
+
+
+def test_each_address_of_a_name_is_tried(
+    server: Server, open_client: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`localhost` is often `::1` first, where nobody listens."""
+    look_up = socket.getaddrinfo
+
+    def both(host: str, *others: Any, **options: Any) -> Any:
+        if host != "two.test":
+            return look_up(host, *others, **options)
+        port = others[0]
+        return [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
+            for address in ("127.0.0.2", "127.0.0.1")
+        ]
+
+    monkeypatch.setattr(socket, "getaddrinfo", both)
+    own = open_client(server.url.replace("127.0.0.1", "two.test"))
+    assert own.request("POST").status == 200
+
+
 def test_hostile_text_is_shown_safely(server: Server, open_client: Open) -> None:
     """A reply cannot act on a terminal, fill the screen, or give the token away."""
     text = f"\x1b[2J{SECRET} pass-word\n".encode() + b"\xff" + b"x" * 10_000
