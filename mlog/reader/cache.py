@@ -13,7 +13,8 @@ cache folder. Invariants:
 - Files are put in place as a whole. Readers that come together each write their own,
   and the last one stays. Whatever goes wrong here costs time, and is never an error.
 
-A file is a line of text, a line of JSON with what it says of itself, and its body.
+A file is a line of text with a checksum of all that follows, a line of JSON with what
+it says of itself, and its body.
 """
 
 import os
@@ -21,6 +22,7 @@ import stat
 import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from functools import reduce
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -32,7 +34,7 @@ from mlog.folder import PRIVATE, Folder
 
 __all__ = ["Cache", "Stamp", "cache_for", "ends_of", "stamp_of"]
 
-_MAGIC = b"mlog cache 1\n"
+_MAGIC = b"mlog cache 2 %08x\n"
 _FOLDER = ".cache"
 _PROBE = 4096
 _TROUBLE = (OSError, ValueError, RuntimeError, UnsafePathError)  # no home, too
@@ -106,17 +108,15 @@ class Cache:
         folder = self._folder(create=True)
         if folder is None:
             return
-        parts = list(body)
-        sums = 0
-        for part in parts:
-            sums = zlib.crc32(part, sums)
+        whole = {"key": f"{self._root}\n{key}", **facts}
+        parts = [orjson.dumps(whole, option=orjson.OPT_APPEND_NEWLINE), *body]
+        crc = reduce(lambda crc, part: zlib.crc32(part, crc), parts, 0)
         size = sum(map(len, parts))
-        whole = {"key": f"{self._root}\n{key}", "crc": sums, "size": size, **facts}
-        head = _MAGIC + orjson.dumps(whole, option=orjson.OPT_APPEND_NEWLINE)
         with suppress(*_TROUBLE):
             if size >= _LARGE:
                 _make_room(folder, size)
-            folder.place(self._name(key), lambda file: file.writelines([head, *parts]))
+            parts.insert(0, _MAGIC % crc)
+            folder.place(self._name(key), lambda file: file.writelines(parts))
 
     def _folder(self, *, create: bool) -> Folder | None:
         """Return where the files lie; None where there is no place."""
@@ -181,11 +181,9 @@ def _is_own(found: os.stat_result) -> bool:
 
 def _taken_apart(data: bytes, key: str) -> tuple[dict[str, Any], memoryview] | None:
     """Return what a file says of itself, and its body; None if it is not as written."""
-    end = data.find(b"\n", len(_MAGIC)) + 1
-    if not data.startswith(_MAGIC) or not end:
+    whole = memoryview(data)[len(_MAGIC % 0) :]
+    end = data.find(b"\n", len(_MAGIC % 0)) + 1
+    if not end or not data.startswith(_MAGIC % zlib.crc32(whole)):
         return None
-    facts = orjson.loads(data[len(_MAGIC) : end])
-    body = memoryview(data)[end:]
-    if facts["key"] != key or facts["size"] != len(body):
-        return None
-    return (facts, body) if facts["crc"] == zlib.crc32(body) else None
+    facts = orjson.loads(data[len(_MAGIC % 0) : end])
+    return (facts, memoryview(data)[end:]) if facts["key"] == key else None

@@ -184,6 +184,19 @@ class Counting:
         self.cache.store(*given)
 
 
+def test_no_changed_byte_of_a_kept_file_is_believed(tmp_path: Path) -> None:
+    """What it says of itself (names, places) is under the checksum, too."""
+    segment = Segment(tmp_path)
+    steady(segment, 5)
+    expected = segment.read()
+    [file] = (tmp_path / ".cache").iterdir()
+    kept = file.read_bytes()
+    for at in range(len(kept)):
+        file.write_bytes(kept[:at] + bytes([kept[at] ^ 1]) + kept[at + 1 :])
+        assert segment.cache.load("e/r/metrics.jsonl") is None, at
+    assert segment.read() == expected
+
+
 def test_a_grown_segment_is_read_on_from_where_it_was_kept(tmp_path: Path) -> None:
     """Only the new part is parsed."""
     segment = Segment(tmp_path)
