@@ -283,6 +283,7 @@ class HttpClient:
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         deadline: float | None = None,
+        secrets: Iterable[str] = (),
     ) -> Reply:
         """Send a request and read the reply.
 
@@ -293,6 +294,7 @@ class HttpClient:
             query: Parameters.
             headers: Further headers.
             deadline: Seconds for all of it together.
+            secrets: Further texts of this request that are never shown.
 
         Raises:
             HttpError: There is no reply; nobody knows whether the request was read.
@@ -304,6 +306,7 @@ class HttpClient:
             query=query,
             headers=headers,
             deadline=deadline,
+            secrets=secrets,
         ) as answer:
             return answer.reply(self._max_reply)
 
@@ -318,13 +321,14 @@ class HttpClient:
         deadline: float | None = None,
         silence: float = math.inf,
         max_bytes: int | None = None,
+        secrets: Iterable[str] = (),
     ) -> Answer:
         """Send a request; return when the head of the reply is here.
 
         The answer must be closed.
 
         Args:
-            method, path, content, query, headers: As for `request`.
+            method, path, content, query, headers, secrets: As for `request`.
             deadline: Seconds for all of it together, with the reading of the body.
             silence: Seconds that may pass without a byte.
             max_bytes: Of the body. None: no limit.
@@ -333,7 +337,7 @@ class HttpClient:
             HttpError: There is no reply; nobody knows whether the request was read.
         """
         own = dict(self._auth())
-        secrets = _secrets([*own.values(), *self._secrets])
+        masked = _secrets([*own.values(), *self._secrets, *secrets])
         given = {
             "host": self._base.netloc.decode("ascii"),
             "accept-encoding": "identity",
@@ -347,7 +351,7 @@ class HttpClient:
         target = self._target(path, query)
 
         def error(exc: Exception) -> HttpError:
-            return self._error(exc, secrets)
+            return self._error(exc, masked)
 
         self._wire.start(self._deadline if deadline is None else deadline, silence)
         opened = ExitStack()
@@ -364,7 +368,7 @@ class HttpClient:
             response = opened.enter_context(request)
         except _HTTP_ERRORS as exc:
             raise error(exc) from exc
-        return Answer(response, opened, error, secrets, max_bytes)
+        return Answer(response, opened, error, masked, max_bytes)
 
     def close(self) -> None:
         """Close all connections; may be called twice."""

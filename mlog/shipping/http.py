@@ -1,12 +1,15 @@
 """HTTP as sinks use it: a client of a target, and what a reply means for a batch."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import BinaryIO
 
 from mlog.http import Auth, HttpClient, Reply, basic, excerpt, parse_retry_after
 from mlog.shipping.sink import Outcome, SendResult, Target
 
-__all__ = ["bearer", "client_of", "result_of"]
+__all__ = ["bearer", "client_of", "pieces_of", "result_of"]
+
+_PIECE = 1 << 20
 
 _OUTCOMES: Mapping[int, Outcome] = {
     **dict.fromkeys((408, 425, 429, 500, 502, 503, 504, 507, 509, 529), "retry"),
@@ -76,3 +79,18 @@ def result_of(
         outcome = "refused" if 400 <= reply.status < 500 else "retry"
     wait = parse_retry_after(reply.headers.get("retry-after"), time.time())
     return SendResult(outcome, error, wait)
+
+
+def pieces_of(source: BinaryIO, size: int) -> Iterator[bytes]:
+    """Yield the next `size` bytes of a file, as the body of a request.
+
+    Raises:
+        OSError: The file has become shorter, so that the request is broken off.
+    """
+    left = size
+    while left:
+        piece = source.read(min(_PIECE, left))
+        if not piece:
+            raise OSError("the file has become shorter while it was sent")
+        left -= len(piece)
+        yield piece

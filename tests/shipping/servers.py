@@ -4,8 +4,9 @@
 |---|---|
 | `MLOG_TEST_MLFLOW` | the command `mlflow` of an environment with MLflow's server |
 | `MLOG_TEST_CHDB` | a Python with `chdb-core` and `zstandard` |
+| `MLOG_TEST_AZURITE` | the command `azurite-blob`, Azure's emulator of its storage |
 
-Both are environments of their own: their dependencies are no business of mlog's.
+All are environments of their own: their dependencies are no business of mlog's.
 """
 
 import os
@@ -23,6 +24,7 @@ import pytest
 _START = 120.0
 MLFLOW = os.environ.get("MLOG_TEST_MLFLOW") or shutil.which("mlflow")
 CHDB = os.environ.get("MLOG_TEST_CHDB")
+AZURITE = os.environ.get("MLOG_TEST_AZURITE") or shutil.which("azurite-blob")
 _SHIM = Path(__file__).parent / "sinks" / "chdb_shim.py"
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -93,12 +95,39 @@ def clickhouse_server(folder: Path, *login: str) -> Iterator[str]:
             process.kill()
 
 
+@contextmanager
+def azurite_server(folder: Path) -> Iterator[str]:
+    """Run Azure's emulator of its storage; give the address of a container to be made.
+
+    Args:
+        folder: For its data and log.
+    """
+    if AZURITE is None:
+        pytest.skip("no Azurite: MLOG_TEST_AZURITE names none, and PATH has none")
+    port = _free_port()
+    command = [
+        *(AZURITE, "--blobHost", "127.0.0.1", "--blobPort", str(port)),
+        *("--location", str(folder), "--silent", "--disableTelemetry"),
+    ]
+    with (folder / "server.log").open("wb") as log:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+        )
+        try:
+            url = f"http://127.0.0.1:{port}/devstoreaccount1"
+            _wait(process, url, folder / "server.log")
+            yield f"{url}/azureml"
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
 def _wait(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
     """Wait until a server answers; fail with its log if it ends or takes too long."""
     end = monotonic() + _START
     while monotonic() < end:
         try:
-            if httpx.get(url, trust_env=False).status_code == 200:
+            if httpx.get(url, trust_env=False).status_code < 500:
                 return
         except httpx.HTTPError:
             pass

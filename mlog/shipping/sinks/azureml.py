@@ -10,8 +10,7 @@ an MLflow server (see `mlog.shipping.sinks.mlflow`), but:
   one of `azure-identity` where that is installed.
 - Where `MLFLOW_TRACKING_URI` is the address and `MLFLOW_RUN_ID` is set, we are a job:
   runs without a parent go into the job's own run, whose status the service sets itself.
-- Artifacts and segments are not sent: a workspace takes files by an interface of its
-  own, in its storage account.
+- Artifacts and segments go into the storage of the workspace; see `azureml_files`.
 
 Source: the wheel of azureml-mlflow 1.62; not tried against a real workspace.
 """
@@ -25,6 +24,7 @@ from urllib.parse import urlsplit, urlunsplit
 from mlog.errors import MlogError
 from mlog.http import Auth
 from mlog.shipping.sink import Target
+from mlog.shipping.sinks.azureml_files import WorkspaceStore
 from mlog.shipping.sinks.mlflow import MlflowSink
 
 __all__ = ["AzuremlSink", "open_sink"]
@@ -44,13 +44,11 @@ def open_sink(target: Target) -> "AzuremlSink":
 class AzuremlSink(MlflowSink):
     """Keeps runs of mlog as runs of a workspace. See the module."""
 
-    traits = replace(MlflowSink.traits, artifacts=False, segments="never")
-
     def __init__(self, target: Target) -> None:
         """Prepare; nothing is sent.
 
         Raises:
-            MlogError: There is no address, or a parameter is none.
+            MlogError: There is no address of a workspace, or a parameter is none.
         """
         env = target.env
         own = _address(env.get("MLFLOW_TRACKING_URI", ""))
@@ -62,7 +60,9 @@ class AzuremlSink(MlflowSink):
             )
         job = env.get("MLFLOW_RUN_ID") if url == own else None
         target = replace(target, url=url)
-        super().__init__(target, auth=_auth(target), job=job or None)
+        auth = _auth(target)
+        store = WorkspaceStore(target, auth)
+        super().__init__(target, auth=auth, job=job or None, store=store)
 
 
 def _address(uri: str) -> str:

@@ -44,9 +44,10 @@ from mlog.shipping.sink import (
 )
 from mlog.shipping.sinks.mlflow_api import MlflowApi, MlflowError
 from mlog.shipping.sinks.mlflow_artifacts import (
-    NoProxyError,
+    FileStore,
+    ProxyStore,
+    StoreError,
     artifact_name,
-    put_file,
     register_model,
 )
 from mlog.shipping.sinks.mlflow_batches import (
@@ -96,7 +97,12 @@ class MlflowSink:
     )
 
     def __init__(
-        self, target: Target, *, auth: Auth | None = None, job: str | None = None
+        self,
+        target: Target,
+        *,
+        auth: Auth | None = None,
+        job: str | None = None,
+        store: FileStore | None = None,
     ) -> None:
         """Prepare; nothing is sent.
 
@@ -104,6 +110,7 @@ class MlflowSink:
             target: Where to.
             auth: Gives credentials. Default: `mlflow_auth`.
             job: Id of a run on the server that is ours already; see `RemoteRuns`.
+            store: Keeps files; closed with the sink. Default: the server's proxy.
 
         Raises:
             MlogError: A parameter is none of those above.
@@ -121,6 +128,7 @@ class MlflowSink:
             )
         client = MlflowApi.client(target, auth=auth or mlflow_auth(target))
         self._api = MlflowApi(target, client)
+        self._store = store or ProxyStore(self._api)
         self._checks = check != "off"
         self._runs = RemoteRuns(
             self._api,
@@ -149,10 +157,7 @@ class MlflowSink:
         """Store an artifact or a segment."""
 
         def deliver(remote: RemoteRun) -> SendResult:
-            try:
-                put_file(self._api, remote, file, artifact_name(file.name))
-            except NoProxyError as exc:
-                return SendResult("refused", str(exc))
+            self._store.put(remote, file, artifact_name(file.name))
             return DELIVERED
 
         return self._with_remote(run, deliver)
@@ -178,6 +183,7 @@ class MlflowSink:
     def close(self) -> None:
         """Close the connections."""
         self._api.close()
+        self._store.close()
 
     # --- one call ---
 
@@ -195,6 +201,8 @@ class MlflowSink:
             if remote.gone:
                 return _gone(remote.gone, count)
             return deliver(remote)
+        except StoreError as exc:
+            return exc.result
         except MlflowError as exc:
             error = exc
         if error.is_deleted or error.is_missing:
@@ -325,11 +333,11 @@ class MlflowSink:
     def _register(self, remote: RemoteRun, run: RunFacts, changes: Changes) -> None:
         for index, data in changes.models:
             try:
-                register_model(self._api, remote, run, data)
-            except (ModelNotFoundError, NoProxyError) as exc:
+                register_model(self._api, self._store, remote, run, data)
+            except ModelNotFoundError as exc:
                 changes.refused[index] = str(exc)
-            except MlflowError as exc:
-                if not exc.is_refused:
+            except (StoreError, MlflowError) as exc:
+                if exc.result.outcome != "refused":
                     raise
                 changes.refused[index] = str(exc)
 

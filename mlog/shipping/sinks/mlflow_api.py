@@ -15,7 +15,7 @@ import orjson
 
 from mlog.errors import MlogError
 from mlog.http import HttpClient, Reply, excerpt
-from mlog.shipping.http import client_of, result_of
+from mlog.shipping.http import client_of, pieces_of, result_of
 from mlog.shipping.sink import RunFile, SendResult, Target
 from mlog.shipping.sinks.mlflow_batches import Metric
 
@@ -27,7 +27,6 @@ API = "api/2.0/mlflow"
 _ARTIFACTS = "api/2.0/mlflow-artifacts/artifacts"
 _PAGE = 5_000
 _MAX_REPLY = 16 << 20
-_PIECE = 1 << 20
 _SLOWEST = 1 << 18  # bytes a second that an upload must make
 _BAD_HOST = "Invalid Host header"
 _PAGE_500 = "<title>500 Internal Server Error</title>"
@@ -232,7 +231,7 @@ class MlflowApi:
             "content-length": str(file.size),
         }
         with file.open() as source:
-            pieces = _pieces(source, file.size)
+            pieces = pieces_of(source, file.size)
             reply = self._client.request(
                 "PUT",
                 f"{_ARTIFACTS}/{path}",
@@ -299,14 +298,3 @@ class MlflowApi:
 
 def _pairs(texts: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"key": key, "value": value} for key, value in texts.items()]
-
-
-def _pieces(source: Any, size: int) -> Iterable[bytes]:
-    """Yield the first `size` bytes of a file; a shorter one breaks the request off."""
-    left = size
-    while left:
-        piece = source.read(min(_PIECE, left))
-        if not piece:
-            raise OSError("the file has become shorter while it was sent")
-        left -= len(piece)
-        yield piece

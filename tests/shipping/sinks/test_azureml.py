@@ -1,8 +1,9 @@
 """Azure ML workspaces: the shape of their addresses, tokens, and the job's own run.
 
 The workspace is a fake, as a real one needs an account in a cloud: it asks for a bearer
-token, takes only paths of a workspace, and hands what is below them to a real MLflow
-server. What only the cloud has (throttling, expiry, other refusals) is not shown by it.
+token, takes only paths of a workspace, and hands those of MLflow's API to a real MLflow
+server. Its files and their storage are fakes, too; see `workspace`. What only the cloud
+has (throttling, expiry, other refusals) is not shown by it.
 """
 
 import json
@@ -16,29 +17,41 @@ import httpx
 import pytest
 
 import mlog
+from mlog.reader.state import read_state
 from mlog.shipping.sink import Sink
 from mlog.shipping.sinks import azureml, open_sink
+from mlog.shipping.sinks.mlflow_artifacts import artifact_name
 from mlog.shipping.target import parse_route
-from tests.shipping.sinks.helpers import batches_of, ship
-from tests.shipping.sinks.receiver import Answer, Receiver, Request
+from mlog.testing import check_sink
+from tests.shipping.sinks.helpers import batches_of, facts_of, files_of, ship
+from tests.shipping.sinks.receiver import Answer, Receiver, Request, receiver
+from tests.shipping.sinks.workspace import BASE, SCOPE, FakeArtifacts, FakeStorage
 
 OpenSink = Callable[..., Sink]
 
-SCOPE = (
-    "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/lab"
-    "/providers/Microsoft.MachineLearningServices/workspaces/vision"
-)
-BASE = f"/mlflow/v2.0{SCOPE}"
+
+@pytest.fixture
+def storage() -> Iterator[FakeStorage]:
+    """Give the fake storage of the workspace."""
+    with receiver() as server:
+        found = FakeStorage(server)
+        server.answer = found.answer
+        yield found
 
 
 @pytest.fixture
-def workspace(received: Receiver, mlflow_url: str) -> Iterator[Receiver]:
+def workspace(
+    received: Receiver, mlflow_url: str, storage: FakeStorage
+) -> Iterator[Receiver]:
     """Give the fake workspace."""
     client = httpx.Client(base_url=mlflow_url, trust_env=False)
+    artifacts = FakeArtifacts(storage.address)
 
     def answer(request: Request) -> Answer:
         if request.headers.get("authorization") != "Bearer good":
             return 401, b'{"error":{"code":"UserError","message":"no token"}}'
+        if (answer := artifacts.answer(request)) is not None:
+            return answer
         if not request.path.startswith(f"{BASE}/api/2.0/mlflow/"):
             return 404, b""
         reply = client.request(
@@ -75,8 +88,70 @@ def test_a_run_arrives_below_the_path_of_the_workspace(
     url = f"azureml+{workspace.url}/mlflow/{version}{SCOPE}"
     results = ship(small_run, open_url(url, MLOG_REMOTE_TOKEN="good"))
     assert {result.outcome for result in results} == {"delivered"}
-    assert all(request.path.startswith(BASE) for request in workspace.requests)
-    assert not any("artifacts" in request.path for request in workspace.requests)
+    assert all(SCOPE in request.path for request in workspace.requests)
+
+
+def test_artifacts_segments_and_models_go_into_its_storage(
+    workspace: Receiver,
+    storage: FakeStorage,
+    mlflow_url: str,
+    rich_run: Path,
+    open_url: OpenSink,
+) -> None:
+    """By the names they have on an MLflow server, also when all is sent again."""
+    sink = open_url(f"azureml+{workspace.url}{BASE}", MLOG_REMOTE_TOKEN="good")
+    for _ in range(2):
+        results = ship(rich_run, sink)
+        assert {result.outcome for result in results} == {"delivered"}
+    found = post(
+        mlflow_url,
+        "runs/search",
+        {
+            "experiment_ids": [_experiment_id(mlflow_url, rich_run)],
+            "filter": f"tags.mlog.run_id = '{rich_run.name}'",
+        },
+    )
+    [run_id] = [run["info"]["run_id"] for run in found["runs"]]
+    start = f"ExperimentRun/dcid.{run_id}/"
+    blobs = {path.removeprefix(start): data for path, data in storage.blobs.items()}
+    expected = {
+        artifact_name(str(path.relative_to(rich_run))): path.read_bytes()
+        for path in [*rich_run.glob("*.jsonl"), *rich_run.glob("artifacts/**/*")]
+        if path.is_file()
+    }
+    models = {name: data for name, data in blobs.items() if name not in expected}
+    assert {name: blobs.get(name) for name in expected} == expected
+    assert [*models.values()] == [b"model.txt"]
+    assert next(iter(models)).startswith("models/")
+    versions = httpx.get(
+        f"{mlflow_url}/api/2.0/mlflow/model-versions/search",
+        params={"filter": f"run_id='{run_id}'"},
+        trust_env=False,
+    ).json()["model_versions"]
+    assert [version["version"] for version in versions] == ["1"]
+
+
+def _experiment_id(mlflow_url: str, folder: Path) -> str:
+    reply = httpx.get(
+        f"{mlflow_url}/api/2.0/mlflow/experiments/get-by-name",
+        params={"experiment_name": read_state(folder).experiment},
+        trust_env=False,
+    )
+    return str(reply.raise_for_status().json()["experiment"]["experiment_id"])
+
+
+def test_a_storage_that_refuses_keeps_the_file_waiting(
+    workspace: Receiver, storage: FakeStorage, small_run: Path, open_url: OpenSink
+) -> None:
+    """An address that has expired is asked for anew; the signature is not shown."""
+    sink = open_url(f"azureml+{workspace.url}{BASE}", MLOG_REMOTE_TOKEN="good")
+    file = next(files_of(small_run, sink))
+    storage.refuse = lambda request: (403, request.path.encode())
+    refused = sink.send_file(facts_of(small_run), file)
+    assert refused.outcome == "blocked"
+    assert "sig=***" in refused.error
+    storage.refuse = lambda request: None
+    assert sink.send_file(facts_of(small_run), file).outcome == "delivered"
 
 
 def test_the_address_of_a_workspace_is_reached_by_https() -> None:
@@ -91,7 +166,11 @@ def test_the_address_of_a_workspace_is_reached_by_https() -> None:
 
 
 def test_inside_a_job_its_own_run_is_used_and_its_status_left_alone(
-    workspace: Receiver, mlflow_url: str, small_run: Path, open_url: OpenSink
+    workspace: Receiver,
+    storage: FakeStorage,
+    mlflow_url: str,
+    small_run: Path,
+    open_url: OpenSink,
 ) -> None:
     """The service ends the run of a job; a second run of the program goes there, too."""
     name = f"job {small_run.name}"
@@ -113,6 +192,8 @@ def test_inside_a_job_its_own_run_is_used_and_its_status_left_alone(
     tags = {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
     assert tags["mlog.run_id"] == small_run.name
     assert tags["mlog.status"] == "Completed"
+    assert [path for path in storage.blobs if made["run_id"] not in path] == []
+    assert len(storage.blobs) == 2
     assert "runs/create" not in json.dumps([r.path for r in workspace.requests])
 
 
@@ -173,7 +254,7 @@ def test_without_any_token_the_way_to_one_is_told(
 ) -> None:
     monkeypatch.setitem(sys.modules, "azure.identity", None)
     azureml._credential.cache_clear()
-    sink = open_url("azureml://west.api.azureml.ms/mlflow/v2.0/x")
+    sink = open_url(f"azureml://west.api.azureml.ms{BASE}")
     with pytest.raises(mlog.MlogError, match=r"pip install .mlog-runs\[azure\]"):
         sink.send(next(batches_of(small_run, sink)))
 
@@ -181,3 +262,18 @@ def test_without_any_token_the_way_to_one_is_told(
 def test_without_an_address_the_way_to_one_is_told(open_url: OpenSink) -> None:
     with pytest.raises(mlog.MlogError, match="needs a workspace"):
         open_url("azureml:")
+
+
+def test_the_sink_keeps_the_contract(
+    workspace: Receiver, open_url: OpenSink, tmp_path: Path
+) -> None:
+    url = f"azureml+{workspace.url}{BASE}"
+    check_sink(open_url(url, MLOG_REMOTE_TOKEN="good"), tmp_path)
+
+
+@pytest.mark.parametrize("path", ["", "/mlflow/v2.0", f"/api{SCOPE}"])
+def test_an_address_that_is_no_workspaces_is_told_at_once(
+    open_url: OpenSink, path: str
+) -> None:
+    with pytest.raises(mlog.MlogError, match="tracking URI ends in"):
+        open_url(f"azureml://west.api.azureml.ms{path}")

@@ -1,0 +1,143 @@
+"""The files' side of an Azure ML workspace, and its storage: fakes.
+
+A real workspace needs an account in a cloud. The fake makes empty artifacts, gives
+addresses to write to, and refuses a path twice, as azureml-mlflow 1.62 knows it. Its
+storage takes what an address was given for; Azure's own emulator can stand in its place
+(see `azurite_server`).
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
+
+from tests.shipping.sinks.receiver import Answer, Receiver, Request
+
+SCOPE = (
+    "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/lab"
+    "/providers/Microsoft.MachineLearningServices/workspaces/vision"
+)
+BASE = f"/mlflow/v2.0{SCOPE}"
+_BATCH = re.compile(
+    rf"/history/v1\.0{SCOPE}/experimentids/[^/]+/runs/([^/]+)/artifacts/batch/metadata"
+)
+_WRITE = re.compile(
+    rf"/artifact/v2\.0{SCOPE}/artifacts/ExperimentRun/dcid\.([^/]+)/write"
+)
+_ACCOUNT = "devstoreaccount1"
+_PUBLIC_KEY = (  # of every emulator, in its documentation
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+)
+
+
+@dataclass
+class FakeStorage:
+    """A storage account: blobs by path, each written through its own address.
+
+    Attributes:
+        server: Where it is.
+        blobs: What was put, by path.
+        blocks: What was put of a blob that is not yet one.
+        refuse: Gives the answer to a request instead, if any.
+    """
+
+    server: Receiver
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    blocks: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    refuse: Callable[[Request], Answer | None] = lambda request: None
+
+    def address(self, path: str) -> str:
+        """Return where a file can be put."""
+        query = urlencode({"sv": "2021-08-06", "sr": "b", "sig": self.signature(path)})
+        return f"{self.server.url}/azureml/{quote(path)}?{query}"
+
+    def signature(self, path: str) -> str:
+        """Return what proves the address; it has `+`, `/` or `=`."""
+        return base64.b64encode(hashlib.sha256(path.encode()).digest()).decode()
+
+    def answer(self, request: Request) -> Answer:
+        """Answer "Put Blob", "Put Block" and "Put Block List"."""
+        if (refused := self.refuse(request)) is not None:
+            return refused
+        parts = urlsplit(request.path)
+        path = unquote(parts.path).removeprefix("/azureml/")
+        query = {key: value[0] for key, value in parse_qs(parts.query).items()}
+        if query.get("sig") != self.signature(path) or "x-ms-version" not in (
+            request.headers
+        ):
+            return 403, b"<Code>AuthenticationFailed</Code>"
+        if "authorization" in request.headers:
+            return 403, b"<Code>two ways to prove it</Code>"
+        what = query.get("comp")
+        if what == "block":
+            self.blocks[path, query["blockid"]] = request.body
+        elif what == "blocklist":
+            names = re.findall(r"<Latest>(.*?)</Latest>", request.body.decode())
+            self.blobs[path] = b"".join(self.blocks.pop((path, n)) for n in names)
+        elif request.headers.get("x-ms-blob-type") == "BlockBlob":
+            self.blobs[path] = request.body
+        else:
+            return 400, b"<Code>MissingRequiredHeader</Code>"
+        return 201, b""
+
+
+@dataclass
+class FakeArtifacts:
+    """What a workspace knows of the files of its runs.
+
+    Attributes:
+        address: Gives the address of a path in the storage.
+        known: Paths that there are.
+        errors: What to say of a path instead.
+    """
+
+    address: Callable[[str], str]
+    known: set[str] = field(default_factory=set)
+    errors: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def answer(self, request: Request) -> Answer | None:
+        """Answer a request for artifacts; None: it is another one."""
+        parts = urlsplit(request.path)
+        if found := _BATCH.fullmatch(parts.path):
+            [asked] = json.loads(request.body)["paths"]
+            return 200, json.dumps(self._made(found[1], asked["path"])).encode()
+        if found := _WRITE.fullmatch(parts.path):
+            path = f"ExperimentRun/dcid.{found[1]}/{parse_qs(parts.query)['path'][0]}"
+            if path not in self.known:
+                return 404, b"{}"
+            return 200, json.dumps({"contentUri": self.address(path)}).encode()
+        return None
+
+    def _made(self, run: str, name: str) -> dict[str, Any]:
+        path = f"ExperimentRun/dcid.{run}/{name}"
+        error = self.errors.get(name)
+        if path in self.known:
+            text = f"Resource Conflict: ArtifactId {path} already exists."
+            error = {"code": "UserError", "message": text}
+        if error is not None:
+            return {
+                "artifactContentInformation": {},
+                "errors": {name: {"error": error}},
+            }
+        self.known.add(path)
+        content = {"contentUri": self.address(path), "path": name}
+        return {"artifactContentInformation": {name: content}, "errors": {}}
+
+
+def account_query() -> str:
+    """Return what proves an emulator's address: a signature for all of its account.
+
+    Source: Azure's "Create an account SAS".
+    """
+    facts = {"sv": "2021-08-06", "ss": "b", "srt": "sco", "sp": "rwdlac"}
+    facts |= {"se": "2099-01-01T00:00:00Z"}
+    order = [_ACCOUNT, *(facts[name] for name in ("sp", "ss", "srt")), "", facts["se"]]
+    text = "\n".join([*order, "", "", facts["sv"], "", ""])
+    key = base64.b64decode(_PUBLIC_KEY)
+    sig = base64.b64encode(hmac.digest(key, text.encode(), "sha256")).decode()
+    return urlencode({**facts, "sig": sig})
