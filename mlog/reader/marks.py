@@ -193,8 +193,8 @@ class _Metrics:
 
         Only numbers are looked at, so that one of somebody else's fields may mislead.
         """
+        before = last
         for number in range(len(self._paths)):
-            before = last
             for offset, chunk, stop in self._chunks(number):
                 for match in _FIRST.finditer(chunk, 0, stop):
                     step = int(match[1])

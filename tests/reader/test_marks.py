@@ -111,6 +111,13 @@ class TestSpans:
         expected = (min(known), max(known)) if known else None
         assert step_range(run, SEGMENTS) == expected
 
+    def test_a_gap_over_the_border_of_two_segments_is_one_of_several(
+        self, tmp_path: Path
+    ) -> None:
+        """It is not hidden by one that lies in a single segment."""
+        write(tmp_path, [0, 2, 0, 2], cut=1)
+        assert places(find_gap(tmp_path, SEGMENTS, 1, 1)) == [(1, 9), (21, 29)]
+
     def test_only_marks_with_a_metric_count_if_it_is_named(
         self, tmp_path: Path
     ) -> None:
