@@ -11,8 +11,7 @@ boolean, an integer beside texts) keeps a page from being stored, never from bei
 """
 
 import struct
-from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from operator import itemgetter
@@ -20,7 +19,7 @@ from typing import Any, BinaryIO, TypeAlias
 
 import orjson
 
-from mlog.reader.blocks import cut_lines, read_lines, reader_of
+from mlog.reader.blocks import BLOCK, cut_lines, read_lines, reader_of
 from mlog.reader.column import (
     FLOATS,
     INTEGERS,
@@ -34,8 +33,9 @@ from mlog.reader.column import (
     numpy_if_there,
     packed,
 )
-from mlog.reader.entries import NONFINITE, seconds_of
+from mlog.reader.entries import NONFINITE
 from mlog.reader.follow import parse_line
+from mlog.reader.stamps import joined, seconds_in
 
 __all__ = ["NO_STEP", "Layout", "Page", "Places", "read_pages"]
 
@@ -116,7 +116,7 @@ def read_pages(
     """
     reading = _Reading(start, bare, last_time)
     read, size = reader_of(file)
-    for offset, lines in read_lines(read, start, size):
+    for offset, lines in read_lines(read, start, size, BLOCK):
         for block in cut_lines(lines):
             reading.add(block)
         end = offset + len(lines)
@@ -134,46 +134,29 @@ def read_pages(
 class _Rows:
     """Entries of one layout, as they come.
 
-    Values become numbers in memory at once: objects that are let go of block by block
-    stay in the processor's cache. As long as all are floats, those of all names stand
-    one entry after the other; then each name gets a column of its own. In a bare
-    reading, which is made to return objects, they are left as they are.
-
     Attributes:
         names: Of the points of each entry.
         take: Returns the values of an entry's metrics, in order of the names.
         runs: Indexes of the entries.
     """
 
-    __slots__ = ("_columns", "_flat", "_objects", "names", "runs", "take")
+    __slots__ = ("_parts", "names", "runs", "take")
 
-    def __init__(self, names: tuple[str, ...], bare: bool) -> None:
+    def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
-        self._objects: list[list[Any]] | None = [[] for _ in names] if bare else None
         self.take: Callable[[Entry], Any] = itemgetter(*names) if names else len
         self.runs: list[Sequence[int]] = []
-        self._flat = bytearray()
-        self._columns: list[_Growing] = []
+        self._parts: list[list[Column]] = [[] for _ in names]
 
-    def add(self, places: Sequence[int], values: list[Any], kinds: set[type]) -> None:
+    def add(self, places: Sequence[int], columns: Iterable[Column]) -> None:
         """Add entries.
 
         Args:
-            places: Their indexes.
-            values: Of all of them, one entry's after the other's.
-            kinds: The values' types, and maybe others.
+            places: Their indexes; one or more.
+            columns: Their values, of each name.
         """
-        if self._objects is not None and kinds <= _NUMBERS and not self._columns:
-            width = len(self.names)
-            for i, column in enumerate(self._objects):
-                column += values[i::width]
-        elif kinds == _ALL_FLOATS and not self._columns:
-            self._flat += struct.pack(f"{len(values)}d", *values)
-        else:
-            width = len(self.names)
-            self._columns = self._columns or list(self._split())
-            for i, growing in enumerate(self._columns):
-                growing.add(values[i::width])
+        for parts, column in zip(self._parts, columns, strict=True):
+            parts.append(column)
         last = self.runs[-1] if self.runs else None
         if (
             type(last) is range is type(places)
@@ -189,42 +172,160 @@ class _Rows:
         first = self.runs[0]
         is_one = len(self.runs) == 1 and isinstance(first, range)
         places = first if is_one else packed("q", [*chain.from_iterable(self.runs)])
-        growing = self._columns or self._split()
         columns = [
-            column.column() if wanted is None or wanted(name) else None
-            for name, column in zip(self.names, growing, strict=True)
+            _one_column(parts) if wanted is None or wanted(name) else None
+            for name, parts in zip(self.names, self._parts, strict=True)
         ]
         return Layout(self.names, places, columns)  # type: ignore[arg-type]
 
-    def _split(self) -> "Iterator[_Growing]":
-        width, flat = len(self.names), numbers("d", bytes(self._flat))
-        if self._objects is not None:
-            yield from (_Growing(Column(NUMBERS, each)) for each in self._objects)
+
+def _one_column(parts: list[Column]) -> Column:
+    """Return the values of one name in one layout."""
+    if len(parts) == 1:
+        return parts[0]
+    kinds = {part.kind for part in parts}
+    if kinds in ({FLOATS}, {INTEGERS}):
+        (kind,) = kinds
+        return Column(kind, numbers(kind, b"".join([p.data.tobytes() for p in parts])))
+    return column_of(list(chain.from_iterable(map(Column.values, parts))))
+
+
+class _Turns:
+    """Entries the names of which come in turns, as programs log again and again.
+
+    Their values become numbers in memory at once, one entry's after the other's:
+    objects that are let go of block by block stay in the processor's cache. In a bare
+    reading, which is made to return objects, they are left as they are.
+    """
+
+    __slots__ = ("_at", "_bare", "_count", "_flat", "_objects", "_phase", "_rows")
+
+    def __init__(self, rows: list[_Rows], bare: bool) -> None:
+        """Begin with none.
+
+        Args:
+            rows: Where the entries belong to, in turns; none is without a name.
+            bare: Whether objects are kept.
+        """
+        self._rows = rows
+        self._bare = bare
+        self._phase = 0  # whose turn the first entry was that is kept here
+        self._at = 0  # its index
+        self._count = 0
+        self._flat = bytearray()
+        self._objects: list[Any] = []
+
+    def add(self, at: int, metrics: list[Any]) -> bool:
+        """Take metrics whose names come as before; return whether they do.
+
+        Nothing is taken where they do not.
+
+        Args:
+            at: Index of the first one.
+            metrics: What entries hold that follow those before.
+        """
+        values = self._values(metrics)
+        return values is not None and self.add_values(at, len(metrics), values)
+
+    def add_values(self, at: int, count: int, values: list[Any]) -> bool:
+        """Do so with their values, one entry's after the other's."""
+        if not self._count:
+            self._at = at
+        if self._bare:
+            if not are_numbers(values):
+                return False
+            self._objects += values
+            self._count += count
+            return True
+        kinds = {*map(type, values)}
+        if kinds == _ALL_FLOATS:
+            self._flat += struct.pack(f"{len(values)}d", *values)
+            self._count += count
+            return True
+        if not kinds <= _NUMBERS:
+            return False
+        self.close()
+        self._spread(at, count, lambda i, step: column_of(values[i::step]))
+        self._phase = (self._phase + count) % len(self._rows)
+        return True
+
+    def close(self) -> None:
+        """Hand what was kept to the rows."""
+        count, self._count = self._count, 0
+        if not count:
             return
-        for i in range(width):
-            yield _Growing(Column(FLOATS, flat[i::width]))
+        if self._bare:
+            objects, self._objects = self._objects, []
+            self._spread(
+                self._at, count, lambda i, step: Column(NUMBERS, objects[i::step])
+            )
+        else:
+            flat = bytes(self._flat)
+            self._flat.clear()
+            self._spread(
+                self._at, count, lambda i, step: Column(FLOATS, _each(flat, i, step))
+            )
+        self._phase = (self._phase + count) % len(self._rows)
+
+    def _values(self, metrics: list[Any]) -> list[Any] | None:
+        """Return the values of metrics in order; None if there are other names."""
+        rows, period = self._in_order(self._phase + self._count), len(self._rows)
+        try:
+            if period == 1:
+                (own,) = rows
+                if {*map(len, metrics)} != {len(own.names)}:
+                    return None
+                values = list(map(own.take, metrics))
+                return _flattened(values) if len(own.names) > 1 else values
+            values = [None] * len(metrics)
+            for i, own in enumerate(rows[: len(metrics)]):
+                some = metrics[i::period]
+                if {*map(len, some)} != {len(own.names)}:
+                    return None
+                values[i::period] = map(own.take, some)
+        except (KeyError, TypeError):
+            return None
+        if all(len(own.names) == 1 for own in rows):
+            return values
+        for i, own in enumerate(rows):
+            if len(own.names) == 1:
+                values[i::period] = zip(values[i::period])
+        return _flattened(values)
+
+    def _in_order(self, phase: int) -> list[_Rows]:
+        """Return the rows from the one on whose turn it is."""
+        phase %= len(self._rows)
+        return self._rows[phase:] + self._rows[:phase]
+
+    def _spread(
+        self, at: int, count: int, column: Callable[[int, int], Column]
+    ) -> None:
+        """Hand entries to the rows, the first to the one whose turn it was.
+
+        Args:
+            at: Index of the first one.
+            count: How many.
+            column: Returns every so-manieth value from one on.
+        """
+        step, start = sum(len(rows.names) for rows in self._rows), 0
+        for i, rows in enumerate(self._in_order(self._phase)):
+            if i < count:
+                places = range(at + i, at + count, len(self._rows))
+                ends = range(start, start + len(rows.names))
+                rows.add(places, [column(j, step) for j in ends])
+            start += len(rows.names)
 
 
-class _Growing:
-    """Values of one name in one layout, as they come."""
+def _flattened(values: list[Any]) -> list[Any]:
+    return list(chain.from_iterable(values))
 
-    __slots__ = ("_parts",)
 
-    def __init__(self, first: Column) -> None:
-        self._parts = [first] if first.data else []
-
-    def add(self, values: list[Any]) -> None:
-        self._parts.append(column_of(values))
-
-    def column(self) -> Column:
-        if len(self._parts) == 1:
-            return self._parts[0]
-        kinds = {part.kind for part in self._parts}
-        if kinds in ({FLOATS}, {INTEGERS}):
-            (kind,) = kinds
-            data = b"".join(part.data.tobytes() for part in self._parts)
-            return Column(kind, numbers(kind, data))
-        return column_of(list(chain.from_iterable(map(Column.values, self._parts))))
+def _each(flat: bytes, start: int, step: int) -> Floats:
+    """Return every so-manieth of some floats."""
+    numpy = numpy_if_there()
+    if numpy is None or step == 1:
+        return numbers("d", flat)[start::step]
+    return numbers("d", numpy.frombuffer(flat, "d")[start::step].tobytes())
 
 
 class _Reading:
@@ -236,8 +337,7 @@ class _Reading:
         self._bare = bare
         self.count = 0
         self._rows: dict[tuple[str, ...], _Rows] = {}
-        self._turns: list[_Rows] = []  # in which entries come, as far as they do
-        self._phase = 0
+        self._turns: _Turns | None = None
         self._seqs = bytearray()
         self._steps = bytearray()
         self._stamps: list[str] = []
@@ -257,46 +357,14 @@ class _Reading:
             pass
         if metrics is None or len(metrics) != len(entries):
             self._add_one_by_one(entries)
-        elif not self._add_in_turns(metrics):
+        elif self._turns is None or not self._turns.add(self.count, metrics):
             self._add_found(entries, metrics)
         self._add_rest(entries, seqs, stamps)
         self.count += len(entries)
 
-    def _add_in_turns(self, metrics: list[Any]) -> bool:
-        """Take metrics whose names come as before; return whether they do.
-
-        Nothing is taken where they do not.
-        """
-        turns, taken = self._turns, []
-        kinds: set[type] = {float}
-        period, count = len(turns), len(metrics)
-        for i in range(min(period, count)):
-            rows = turns[(self._phase + i) % period]
-            some = metrics[i::period] if period > 1 else metrics
-            width = len(rows.names)
-            try:
-                if {*map(len, some)} != {width}:
-                    return False
-                values = list(map(rows.take, some))
-            except (KeyError, TypeError):
-                return False
-            if width > 1:
-                values = list(chain.from_iterable(values))
-            if not self._bare:
-                kinds = {*map(type, values)}
-            elif not are_numbers(values):
-                return False
-            if not kinds <= _NUMBERS:
-                return False
-            taken.append((rows, i, values, kinds))
-        for rows, i, values, kinds in taken:
-            places = range(self.count + i, self.count + count, period)
-            rows.add(places, values, kinds)
-        self._phase = (self._phase + count) % period if period else 0
-        return bool(taken)
-
     def _add_found(self, entries: list[Entry], metrics: list[Any]) -> None:
         """Take metrics whatever their names, and see how they come in turns."""
+        self._end_turns()
         try:
             values = [list(metric.values()) for metric in metrics]
             kinds = {*map(type, chain.from_iterable(values))}
@@ -307,41 +375,41 @@ class _Reading:
             return
         names = list(map(tuple, metrics))
         period = _period(names)
-        if period:
-            for i in range(period):
-                rows = self._rows_of(names[i])
-                places = range(self.count + i, self.count + len(names), period)
-                rows.add(places, list(chain.from_iterable(values[i::period])), kinds)
-            turns = [self._rows_of(each) for each in names[:period]]
-            self._phase = len(names) % period
-            self._turns = turns if all(rows.names for rows in turns) else []
+        if not period or () in names[:period]:
+            self._add_each(names, values)
             return
-        self._turns = []
-        self._add_each(names, values, kinds)
+        turns = [self._rows_of(each) for each in names[:period]]
+        self._turns = _Turns(turns, self._bare)
+        self._turns.add_values(self.count, len(names), _flattened(values))
 
     def _add_one_by_one(self, entries: list[Entry]) -> None:
         """Take what entries hold, whatever it is."""
-        self._turns = []
+        self._end_turns()
         points = [list(_points_of(entry)) for entry in entries]
         names = [tuple(name for name, _ in each) for each in points]
-        values = [[value for _, value in each] for each in points]
-        self._add_each(names, values, {*map(type, chain.from_iterable(values))})
+        self._add_each(names, [[value for _, value in each] for each in points])
 
-    def _add_each(
-        self, names: list[tuple[str, ...]], values: list[list[Any]], kinds: set[type]
-    ) -> None:
-        for i, (own, found) in enumerate(zip(names, values, strict=True), self.count):
-            self._rows_of(own).add((i,), found, kinds)
+    def _add_each(self, names: list[tuple[str, ...]], values: list[list[Any]]) -> None:
+        found: dict[tuple[str, ...], list[int]] = {}
+        for i, own in enumerate(names):
+            found.setdefault(own, []).append(i)
+        for own, indexes in found.items():
+            columns = zip(*[values[i] for i in indexes], strict=True)
+            places = [self.count + i for i in indexes]
+            self._rows_of(own).add(places, map(column_of, map(list, columns)))
+
+    def _end_turns(self) -> None:
+        if self._turns is not None:
+            self._turns.close()
+        self._turns = None
 
     def _rows_of(self, names: tuple[str, ...]) -> _Rows:
         rows = self._rows.get(names)
         if rows is None:
-            rows = self._rows[names] = _Rows(names, self._bare)
+            rows = self._rows[names] = _Rows(names)
         return rows
 
-    def _add_rest(
-        self, entries: list[Entry], seqs: list[int], stamps: list[str]
-    ) -> None:
+    def _add_rest(self, entries: list[Entry], seqs: list[int], stamps: str) -> None:
         """Take what the points of one entry share."""
         if seqs[0] < self._last_seq:
             self._is_ordered = False
@@ -350,10 +418,13 @@ class _Reading:
         self._last_seq = seqs[-1]
         if self._bare:
             return
+        self._stamps.append(stamps)
         form = f"{len(entries)}q"
-        self._stamps += stamps
         self._seqs += struct.pack(form, *seqs)
-        steps: list[Any] = [entry.get("step") for entry in entries]
+        try:
+            steps: list[Any] = [entry["step"] for entry in entries]
+        except KeyError:
+            steps = [entry.get("step") for entry in entries]
         if not _ALL_INTEGERS.issuperset(map(type, steps)):
             steps = [step if type(step) is int else NO_STEP for step in steps]
         try:
@@ -364,7 +435,8 @@ class _Reading:
 
     def page(self, end: int, wanted: Callable[[str], bool] | None) -> Page:
         """Return what was taken."""
-        times = _times(self._stamps, self.last_time)
+        self._end_turns()
+        times = seconds_in(self._stamps, self.last_time)
         if times:
             self.last_time = times[-1]
         return Page(
@@ -387,15 +459,14 @@ _NUMBERS = frozenset({int, float})
 _SEQ = itemgetter("seq")
 
 
-def _parsed(lines: bytes) -> tuple[list[Entry], list[int], list[str]]:
-    """Return the entries in some lines, by `seq`, and `seq` and `ts` of each."""
-    joined = lines.replace(b"\n", b",\n")
-    count = len(joined) - len(lines) + 1
+def _parsed(lines: bytes) -> tuple[list[Entry], list[int], str]:
+    """Return the entries in some lines, by `seq`, `seq` of each, and all `ts` joined."""
+    with_commas = lines.replace(b"\n", b",\n")
+    count = len(with_commas) - len(lines) + 1
     try:
-        entries = orjson.loads(b"[%b]" % joined)
+        entries = orjson.loads(b"[%b]" % with_commas)
         seqs = [entry["seq"] for entry in entries]
-        stamps = [entry["ts"] for entry in entries]
-        "".join(stamps)  # a TypeError if one is no text
+        stamps = joined([entry["ts"] for entry in entries])
         is_whole = len(seqs) == count and type(sum(seqs)) is int
         if is_whole and sorted(seqs) == seqs and seqs[0] >= _LEAST and seqs[-1] < _END:
             return entries, seqs, stamps
@@ -403,7 +474,7 @@ def _parsed(lines: bytes) -> tuple[list[Entry], list[int], list[str]]:
         pass
     found = filter(None, map(parse_line, lines.split(b"\n")))
     entries = sorted((e for e in found if _LEAST <= e["seq"] < _END), key=_SEQ)
-    return entries, [e["seq"] for e in entries], [e["ts"] for e in entries]
+    return entries, [e["seq"] for e in entries], joined([e["ts"] for e in entries])
 
 
 def _points_of(entry: Entry) -> Iterator[tuple[str, Any]]:
@@ -431,65 +502,3 @@ def _period(names: list[tuple[str, ...]]) -> int:
     if names[period:] != names[:-period] or len({*names[:period]}) < period:
         return 0
     return period
-
-
-# --- columns -------------------------------------------------------------------------
-
-
-def _times(stamps: list[str], last: float) -> "Floats":
-    """Return the seconds since the epoch of many times.
-
-    Args:
-        last: The time before; stands for what is none.
-    """
-    found = _times_at_once(stamps)
-    if found is not None:
-        return found
-    times = array("d")
-    for stamp in stamps:
-        time = seconds_of(stamp)
-        last = last if time is None else time
-        times.append(last)
-    return memoryview(times)
-
-
-def _times_at_once(stamps: list[str]) -> "Floats | None":
-    """Do so by NumPy, several times as fast; None where that cannot be done."""
-    numpy = numpy_if_there()
-    if numpy is None:
-        return None
-    if not stamps or {*map(len, stamps)} != {_LENGTH}:
-        return None
-    text = "".join(stamps).encode("utf-8", "replace")
-    if len(text) != _LENGTH * len(stamps):
-        return None
-
-    def column(kind: str, offset: int) -> Any:
-        """Return what stands at an offset in each of the times."""
-        return numpy.ndarray((len(stamps),), kind, text, offset, (_LENGTH,))
-
-    # The 19 characters of a second, mostly those of the time before.
-    is_new = numpy.zeros(len(stamps) - 1, bool)
-    for kind, offset in (("u8", 0), ("u8", 8), ("u2", 16), ("u1", 18)):
-        part = column(kind, offset)
-        is_new |= part[1:] != part[:-1]
-    firsts = [0, *(numpy.flatnonzero(is_new) + 1).tolist()]
-    bases = [seconds_of(f"{stamps[i][:19]}.000000Z") for i in firsts]
-    if (
-        None in bases
-        or (column("u1", 19) != 46).any()
-        or (column("u1", 26) != 90).any()
-    ):
-        return None
-    micros = numpy.zeros(len(stamps), "i8")
-    for offset in range(20, 26):
-        digits = column("u1", offset) - 48  # what is less than "0" becomes great
-        if (digits > 9).any():
-            return None
-        micros = micros * 10 + digits
-    whole = [round(each) * 1_000_000 for each in bases if each is not None]
-    seconds = numpy.repeat(whole, numpy.diff([*firsts, len(stamps)]))
-    return memoryview(((seconds + micros) / 1e6).tobytes()).cast("d")
-
-
-_LENGTH = len("2026-11-23T18:27:00.123456Z")
