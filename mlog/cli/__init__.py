@@ -5,6 +5,7 @@ on stderr; 2 for a wrong call; 130 after Ctrl-C; 141 when nobody reads the outpu
 more. No traceback for anything a user can cause.
 """
 
+import gc
 import importlib
 import os
 import sys
@@ -32,6 +33,9 @@ _COMMANDS = (
     *("path", "plot", "prune", "query", "report", "rm", "run", "ship", "show"),
     *("sweep", "tail", "verify"),
 )
+_OBJECTS = 50_000
+"""That come before Python looks for cycles among them; by default 700 to 2,000."""
+
 _MODULES = {"import": "import_"}  # a keyword names no module
 
 _EXAMPLES = """\b
@@ -120,4 +124,6 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line of this process; ends it."""
+    # Lists of thousands of runs are no cycles; to look for some takes a third of the time.
+    gc.set_threshold(_OBJECTS, 20, 20)
     cli(prog_name="mlog")

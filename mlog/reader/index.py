@@ -27,15 +27,18 @@ from mlog.reader.state import Artifact, RunState, WriterState, read_state
 __all__ = ["RunIndex"]
 
 _KEY = "runs"
-_FORMAT = 1
+_FORMAT = 2
 _FINAL = frozenset({"Completed", "Failed", "Canceled"})
 _RACY = 2_000_000_000
 _FEW = 100
 _NEWS = 20
 _SHARE = 50
 _MAX_STATE = 1 << 16
-_DERIVED = ("folder", "read_at", "artifacts", "writers")
+_DERIVED = ("folder", "read_at", "later", "artifacts", "writers")
 _PLAIN = tuple(f.name for f in fields(RunState) if f.name not in _DERIVED)
+_HEAVY = frozenset({"children", "start", "environment", "launch", "models", "snapshot"})
+_LIGHT = tuple(name for name in _PLAIN if name not in _HEAVY)
+"""What lists and filters look at; the rest is unpacked when somebody asks for it."""
 
 _Signature = list[list[Any]]
 
@@ -61,7 +64,7 @@ class RunIndex:
         self._cache: Cache | None = None
         self._kept: dict[str, Any] = {}
         self._body = memoryview(b"")
-        self._fresh: dict[str, tuple[_Signature, bytes, bytes]] = {}
+        self._fresh: dict[str, tuple[_Signature, bytes, bytes, bytes]] = {}
 
     def states(
         self, folders: Iterable[Path], now: float | None = None
@@ -95,9 +98,9 @@ class RunIndex:
         except (MlogError, OSError) as exc:
             return exc
         if _has_settled(state, signature, now * 1e9 - self._racy):
-            environment, rest = _packed(state)
-            if len(environment) + len(rest) <= _MAX_STATE:
-                self._fresh[key] = signature, environment, rest
+            parts = _packed(state)
+            if sum(map(len, parts)) <= _MAX_STATE:
+                self._fresh[key] = signature, *parts
         return state
 
     def _from_index(
@@ -108,16 +111,38 @@ class RunIndex:
         if found is None:
             return None
         try:
-            signature, environment, (start, end) = found
+            signature, environment, rest, (start, end) = found
             for each in signature:
                 if each != _status(place, each[0]):
                     return None
-            said = orjson.loads(self._body[start:end])
-            said["environment"] = self._environment(tuple(environment))
-            return _unpacked(said, folder, now)
-        except (OSError, ValueError, TypeError, KeyError):
+            light = orjson.loads(self._body[start:end])
+            return RunState.kept(
+                folder,
+                now,
+                dict(zip(_LIGHT, light, strict=True)),
+                lambda: self._rest(folder, now, rest, environment),
+            )
+        except (OSError, ValueError, TypeError):
             pass
         return None
+
+    def _rest(
+        self, folder: Path, now: float, rest: list[int], environment: list[int]
+    ) -> dict[str, Any]:
+        """Return what of a state is not light."""
+        try:
+            said: dict[str, Any] = orjson.loads(self._body[slice(*rest)])
+            artifacts = [Artifact(**each) for each in said["artifacts"]]
+            said["artifacts"] = {each.path: each for each in artifacts}
+            said["writers"] = [WriterState(**each) for each in said["writers"]]
+            first, last = environment
+            said["environment"] = self._environment((first, last))
+            return {name: said[name] for name in (*_HEAVY, "artifacts", "writers")}
+        except (ValueError, TypeError, KeyError):  # not as it was written
+            state = read_state(folder, now=now)
+        return {
+            name: getattr(state, name) for name in (*_HEAVY, "artifacts", "writers")
+        }
 
     def _environment(self, span: tuple[int, int]) -> dict[str, Any]:
         """Return what many runs have in common; those that do share the object."""
@@ -134,12 +159,12 @@ class RunIndex:
             return
         rows: dict[str, list[Any]] = {}
         body = _Body()
-        for key, (signature, environment, rest) in self._kept.items():
+        for key, (signature, *spans) in self._kept.items():
             if key not in self._fresh and os.path.isdir(f"{self._root}/{key}"):
-                said = self._body[slice(*environment)], self._body[slice(*rest)]
-                rows[key] = [signature, *map(body.add, map(bytes, said))]
-        for key, (signature, *parts) in self._fresh.items():
-            rows[key] = [signature, *map(body.add, parts)]
+                parts = [bytes(self._body[slice(*span)]) for span in spans]
+                rows[key] = [signature, *map(body.add, parts)]
+        for key, (signature, *fresh) in self._fresh.items():
+            rows[key] = [signature, *map(body.add, fresh)]
         facts = {"format": _FORMAT, "fields": _PLAIN, "runs": rows}
         self._cache.store(_KEY, facts, body.parts)
         self._fresh = {}
@@ -205,21 +230,9 @@ def _has_settled(state: RunState, signature: _Signature, before: float) -> bool:
 # --- states --------------------------------------------------------------------------
 
 
-def _packed(state: RunState) -> tuple[bytes, bytes]:
-    """Return the environment, which many runs have in common, and the rest."""
-    plain = {name: getattr(state, name) for name in _PLAIN}
-    lists = {"artifacts": list(state.artifacts.values()), "writers": state.writers}
-    environment = plain.pop("environment")
-    return orjson.dumps(environment), orjson.dumps(plain | lists)
-
-
-def _unpacked(said: dict[str, Any], folder: Path, now: float) -> RunState:
-    artifacts = [Artifact(**each) for each in said.pop("artifacts")]
-    writers = [WriterState(**each) for each in said.pop("writers")]
-    return RunState(
-        folder,
-        artifacts={each.path: each for each in artifacts},
-        writers=writers,
-        read_at=now,
-        **said,
-    )
+def _packed(state: RunState) -> tuple[bytes, bytes, bytes]:
+    """Return the environment, which many runs have in common, the rest, the light."""
+    rest = {name: getattr(state, name) for name in _HEAVY if name != "environment"}
+    rest |= {"artifacts": list(state.artifacts.values()), "writers": state.writers}
+    light = [getattr(state, name) for name in _LIGHT]
+    return orjson.dumps(state.environment), orjson.dumps(rest), orjson.dumps(light)

@@ -196,7 +196,7 @@ def test_a_spoilt_index_costs_time_only(tmp_path: Path) -> None:
     assert kept is not None
     facts, body = kept
     facts = {key: facts[key] for key in ("format", "fields", "runs")}
-    odd = bytes(body).replace(b'"status"', b'"statum"')
+    odd = bytes(body).replace(b'"writers"', b'"wroters"')
     for told, held in (
         (facts, odd),
         (facts, b"[]" * 2000),
