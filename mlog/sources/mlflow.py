@@ -32,6 +32,7 @@ from mlog.sources.mlflow_facts import (
     whole_in,
     with_families,
 )
+from mlog.sources.workspace import WorkspaceFiles, workspace_at
 
 __all__ = ["Server", "ServerRun", "address_of"]
 
@@ -66,6 +67,8 @@ class Server:
         """Read through a client."""
         self._client = client
         self.max_file = max_file
+        workspace = workspace_at(client.url)
+        self._workspace = workspace and WorkspaceFiles(workspace, client)
 
     def runs(self, experiments: Iterable[str] = ()) -> Iterator[list["ServerRun"]]:
         """Yield the runs of each experiment, parents before their children.
@@ -134,8 +137,16 @@ class Server:
                 return
             ask["page_token"] = token
 
-    def files(self, run_id: str, uri: str) -> Iterator[File]:
-        """Yield the files of a run."""
+    def files(self, info: dict[str, Any]) -> Iterator[File]:
+        """Yield the files of a run.
+
+        Args:
+            info: What the server says of the run.
+        """
+        if self._workspace is not None:
+            yield from self._files_of_workspace(self._workspace, info)
+            return
+        run_id, uri = text_in(info, "run_id"), text_in(info, "artifact_uri")
         folders, seen = [""], 0
         while folders and seen < _MAX_FOLDERS:
             folder, seen = folders.pop(), seen + 1
@@ -148,6 +159,14 @@ class Server:
                     size = whole_in(item, "file_size")
                     open_it = partial(self._open, run_id, uri, path, size)
                     yield File(path, size, open_it)
+
+    def _files_of_workspace(
+        self, workspace: WorkspaceFiles, info: dict[str, Any]
+    ) -> Iterator[File]:
+        own = text_in(info, "experiment_id"), text_in(info, "run_id")
+        for path in workspace.paths(*own):
+            open_it = partial(workspace.open, *own, path, self.max_file)
+            yield File(path, None, open_it)
 
     def _listed(self, run_id: str, folder: str) -> Iterator[dict[str, Any]]:
         ask = {"run_id": run_id} | ({"path": folder} if folder else {})
@@ -200,8 +219,7 @@ class ServerRun:
         if not self._server.max_file:
             return
         try:
-            uri = text_in(self._info, "artifact_uri")
-            yield from self._server.files(self.origin.run_id, uri)
+            yield from self._server.files(self._info)
         except ServerError as exc:
             if exc.status == 0:
                 raise

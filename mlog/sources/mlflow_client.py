@@ -9,7 +9,7 @@
 
 import io
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -29,7 +29,7 @@ from mlog.http import (
     parse_retry_after,
 )
 
-__all__ = ["Client", "ServerError", "credentials"]
+__all__ = ["Client", "ServerError", "credentials_of"]
 
 _TRIES = 5
 _AGAIN = frozenset((429, 502, 503, 504))
@@ -56,7 +56,7 @@ class ServerError(MlogError):
         self.status = status
 
 
-def credentials(env: Mapping[str, str]) -> dict[str, str]:
+def credentials_of(env: Mapping[str, str]) -> dict[str, str]:
     """Return the headers that MLflow's own variables stand for; {} without them."""
     user, password = env.get(_USER), env.get(_PASSWORD)
     if user and password:
@@ -80,6 +80,7 @@ class Client:
         deadline: float = 60.0,
         max_reply: int = _MAX_REPLY,
         sleep: Callable[[float], object] | None = None,
+        credentials: bool = True,
     ) -> None:
         """Prepare; nothing is sent yet.
 
@@ -90,6 +91,7 @@ class Client:
             deadline: Seconds that a request may take in all; a file gets more.
             max_reply: Bytes that a reply may have; a file says its own.
             sleep: Waits so many seconds. None: `time.sleep`.
+            credentials: Whether those of the environment are used.
 
         Raises:
             ValueError: The address is none, or has a user or password in it; the token
@@ -97,14 +99,16 @@ class Client:
             MlogError: The proxy or the certificate of the environment is none.
         """
         self.url = _checked(url)
+        self._env = env
         self._deadline, self._max_reply = deadline, max_reply
         self._sleep = sleep or time.sleep
-        headers = credentials(env)
+        self._beside: dict[tuple[str, bool], Client] = {}
+        headers = credentials_of(env) if credentials else {}
         if not all(text.isascii() and text.isprintable() for text in headers.values()):
             raise ValueError(
                 f"{_TOKEN} is no token: it has characters that a header cannot have"
             )
-        self._has_credentials = bool(headers)
+        self._uses_credentials, self._has_credentials = credentials, bool(headers)
         self._has_answered = False  # whoever never did is not asked again
         secrets = [env.get(_PASSWORD, "")]
         self._client = HttpClient(
@@ -122,7 +126,31 @@ class Client:
         trace: TracebackType | None,
     ) -> None:
         """Close its connections."""
+        for other in self._beside.values():
+            other._client.close()
         self._client.close()
+
+    def beside(self, url: str, *, credentials: bool = True) -> "Client":
+        """Return a client of another address, otherwise like this; closed with it.
+
+        Args:
+            url: As for a new one, like `credentials`.
+            credentials: Whether those of the environment are used.
+
+        Raises:
+            ValueError: The address is none.
+        """
+        key = url, credentials
+        if key not in self._beside:
+            self._beside[key] = Client(
+                url,
+                self._env,
+                deadline=self._deadline,
+                max_reply=self._max_reply,
+                sleep=self._sleep,
+                credentials=credentials,
+            )
+        return self._beside[key]
 
     @property
     def is_open_wire(self) -> bool:
@@ -145,19 +173,32 @@ class Client:
 
     @contextmanager
     def stream(
-        self, path: str, query: Mapping[str, Any], max_bytes: int
+        self,
+        path: str,
+        query: Mapping[str, Any],
+        max_bytes: int,
+        *,
+        secrets: Iterable[str] = (),
     ) -> Iterator[BinaryIO]:
         """Give a file to read from.
 
         Args:
             path, query: Of the request.
             max_bytes: How much it may be.
+            secrets: Texts of the request that are never shown.
 
         Raises:
             ServerError: The server does not give it, or not all of it; also when read.
         """
         seconds = self._deadline + max_bytes / _SLOWEST
-        answer = self._opened("GET", path, query, deadline=seconds, max_bytes=max_bytes)
+        answer = self._opened(
+            "GET",
+            path,
+            query,
+            deadline=seconds,
+            max_bytes=max_bytes,
+            secrets=secrets,
+        )
         with answer, io.BufferedReader(answer) as file:
             try:
                 yield file
@@ -188,6 +229,7 @@ class Client:
         *,
         deadline: float | None = None,
         max_bytes: int | None = None,
+        secrets: Iterable[str] = (),
     ) -> Answer:
         """Return a success whose body is still to be read.
 
@@ -205,6 +247,7 @@ class Client:
                     deadline=deadline,
                     silence=_LONGEST_SILENCE,
                     max_bytes=self._max_reply if max_bytes is None else max_bytes,
+                    secrets=secrets,
                 )
             except HttpError as exc:
                 if wait is None or not self._has_answered:
@@ -231,7 +274,8 @@ class Client:
             text = _message(answer.reply(_MAX_REFUSAL))
         except HttpError:
             text = ""
-        if status == 401 or (status == 403 and "Host header" not in text):
+        is_unproven = status == 401 or (status == 403 and "Host header" not in text)
+        if is_unproven and self._uses_credentials:
             text = f"{text}; " if text else ""
             have = "are they right?" if self._has_credentials else "neither is set"
             names = f"{_TOKEN}, or {_USER} and {_PASSWORD}"

@@ -22,11 +22,10 @@ Source: the clients in azureml-mlflow 1.62 and azureml-core 1.61; Azure's "Put B
 """
 
 import base64
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, BinaryIO
-from urllib.parse import SplitResult, parse_qsl, quote, urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit
 
 import orjson
 
@@ -36,20 +35,15 @@ from mlog.shipping.http import client_of, pieces_of, result_of
 from mlog.shipping.sink import RunFile, SendResult, Target
 from mlog.shipping.sinks.mlflow_artifacts import StoreError
 from mlog.shipping.sinks.mlflow_runs import RemoteRun
+from mlog.sources.workspace import FileAddress, workspace_at
 
 __all__ = ["WorkspaceStore"]
 
-_WORKSPACE = re.compile(
-    r"/mlflow/v\d\.\d(/subscriptions/[^/]+/resourceGroups/[^/]+/providers"
-    r"/Microsoft\.MachineLearningServices/workspaces/[^/]+)/*",
-    re.IGNORECASE,
-)
 _STORAGE_VERSION = "2021-08-06"
 _BLOCK = 32 << 20
 _MAX_BLOCKS = 50_000
 _SLOWEST = 1 << 18  # bytes a second that an upload must make
 _MAX_REPLY = 1 << 20
-_SHORTEST_SECRET = 16  # a signature has 44; "https", "rw", … are to be read in errors
 
 
 class WorkspaceStore:
@@ -66,17 +60,16 @@ class WorkspaceStore:
         Raises:
             MlogError: The address is not that of a workspace.
         """
-        parts = urlsplit(target.url)
-        found = _WORKSPACE.fullmatch(parts.path)
-        if found is None:
+        workspace = workspace_at(target.url)
+        if workspace is None:
+            path = urlsplit(target.url).path
             raise MlogError(
                 "an Azure ML workspace's MLflow tracking URI ends in /mlflow/v2.0"
-                "/subscriptions/…/workspaces/<name>, got the path "
-                f"{excerpt(parts.path)!r}"
+                f"/subscriptions/…/workspaces/<name>, got the path {excerpt(path)!r}"
             )
-        self._workspace = found[1]
-        self._scheme = parts.scheme
-        self._target = replace(target, url=f"{parts.scheme}://{parts.netloc}")
+        self._workspace = workspace
+        self._scheme = urlsplit(target.url).scheme
+        self._target = replace(target, url=workspace.host)
         self._client = client_of(self._target, auth=auth, max_reply=_MAX_REPLY)
         self._storage: tuple[str, HttpClient] | None = None
         self._block = block
@@ -85,7 +78,8 @@ class WorkspaceStore:
         """See `FileStore`."""
         address = self._writable(remote, name)
         with file.open() as source:
-            _Upload(self._storage_at(address), address, self._block).put(file, source)
+            storage = self._storage_at(address.host)
+            _Upload(storage, address, self._block).put(file, source)
 
     def close(self) -> None:
         """Close the connections."""
@@ -95,12 +89,11 @@ class WorkspaceStore:
 
     # --- asking the workspace ---
 
-    def _writable(self, remote: RemoteRun, name: str) -> SplitResult:
+    def _writable(self, remote: RemoteRun, name: str) -> FileAddress:
         """Return the address that a file can be put to."""
-        run = f"experimentids/{quote(remote.experiment)}/runs/{quote(remote.id)}"
         reply = self._client.request(
             "POST",
-            f"history/v1.0{self._workspace}/{run}/artifacts/batch/metadata",
+            f"{self._workspace.run_path(remote.experiment, remote.id)}/batch/metadata",
             content=orjson.dumps({"paths": [{"path": name}]}),
             headers={"content-type": "application/json"},
         )
@@ -108,57 +101,42 @@ class WorkspaceStore:
             answer = _object_in(reply)
             error = _at(answer, "errors", name, "error")
             if not error:
-                content = _at(answer, "artifactContentInformation", name)
-                return self._address(content, reply)
+                return self._address(_at(answer, "artifactContentInformation", name))
             if "already exists" not in str(error.get("message")):
                 raise StoreError(_result_of(error, reply))
         reply = self._client.request(
             "GET",
-            f"artifact/v2.0{self._workspace}/artifacts/ExperimentRun"
+            f"artifact/v2.0{self._workspace.path}/artifacts/ExperimentRun"
             f"/dcid.{quote(remote.id)}/write",
             query={"path": name},
         )
-        return self._address(_object_in(reply), reply)
+        return self._address(_object_in(reply))
 
-    def _address(self, content: Mapping[str, Any], reply: Reply) -> SplitResult:
+    def _address(self, content: Mapping[str, Any]) -> FileAddress:
         """Return the address in what the workspace says of an artifact."""
-        given = content.get("contentUri")
-        try:
-            found = urlsplit(given if isinstance(given, str) else "")
-        except ValueError:
-            found = urlsplit("")
-        if found.scheme != self._scheme or not found.netloc or "@" in found.netloc:
-            raise StoreError(
-                SendResult(
-                    "retry",
-                    f"the workspace gives no {self._scheme} address for the file "
-                    f"(HTTP {reply.status})",
-                )
-            )
+        found = FileAddress.of(content, self._scheme)
+        if found is None:
+            text = f"the workspace gives no {self._scheme} address for the file"
+            raise StoreError(SendResult("retry", text))
         return found
 
-    def _storage_at(self, address: SplitResult) -> HttpClient:
+    def _storage_at(self, host: str) -> HttpClient:
         """Return a client of the storage account; the last one is kept."""
         if self._storage is not None:
-            if self._storage[0] == address.netloc:
+            if self._storage[0] == host:
                 return self._storage[1]
             self._storage[1].close()
-        url = urlunsplit((address.scheme, address.netloc, "", "", ""))
-        client = client_of(replace(self._target, url=url), auth=dict)
-        self._storage = address.netloc, client
+        client = client_of(replace(self._target, url=host), auth=dict)
+        self._storage = host, client
         return client
 
 
 class _Upload:
     """One file on its way to an address."""
 
-    def __init__(self, client: HttpClient, address: SplitResult, block: int) -> None:
+    def __init__(self, client: HttpClient, address: FileAddress, block: int) -> None:
         self._client = client
-        self._path = address.path
-        self._query = dict(parse_qsl(address.query, keep_blank_values=True))
-        raw = [pair.partition("=")[2] for pair in address.query.split("&")]
-        texts = [*self._query.values(), *raw]
-        self._secrets = [text for text in texts if len(text) >= _SHORTEST_SECRET]
+        self._address = address
         self._block = block
 
     def put(self, file: RunFile, source: BinaryIO) -> None:
@@ -196,16 +174,16 @@ class _Upload:
     ) -> None:
         reply = self._client.request(
             "PUT",
-            self._path,
+            self._address.path,
             content=content,
-            query={**self._query, **(more or {})},
+            query={**self._address.query, **(more or {})},
             headers={
                 "content-length": str(size),
                 "x-ms-version": _STORAGE_VERSION,
                 **headers,
             },
             deadline=60.0 + size / _SLOWEST,
-            secrets=self._secrets,
+            secrets=self._address.secrets,
         )
         if reply.status != 201:
             result = result_of(reply, delivered=())

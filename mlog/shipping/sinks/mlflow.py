@@ -62,7 +62,7 @@ from mlog.shipping.sinks.mlflow_batches import (
 from mlog.shipping.sinks.mlflow_check import mark_of, missing
 from mlog.shipping.sinks.mlflow_events import Changes, Texts, changes_of
 from mlog.shipping.sinks.mlflow_runs import RemoteRun, RemoteRuns
-from mlog.sources.mlflow_client import credentials
+from mlog.sources.mlflow_client import credentials_of
 
 __all__ = ["MlflowSink", "mlflow_auth", "open_sink"]
 
@@ -81,7 +81,7 @@ def open_sink(target: Target) -> "MlflowSink":
 def mlflow_auth(target: Target) -> Auth:
     """Return the credentials of a target, with MLflow's own variables as the last."""
     usual = bearer(target)
-    return lambda: usual() or credentials(target.env)
+    return lambda: usual() or credentials_of(target.env)
 
 
 class MlflowSink:

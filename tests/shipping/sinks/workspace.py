@@ -26,6 +26,9 @@ BASE = f"/mlflow/v2.0{SCOPE}"
 _BATCH = re.compile(
     rf"/history/v1\.0{SCOPE}/experimentids/[^/]+/runs/([^/]+)/artifacts/batch/metadata"
 )
+_LIST = re.compile(
+    rf"/history/v1\.0{SCOPE}/experimentids/[^/]+/runs/([^/]+)/artifacts(/contentinfo)?"
+)
 _WRITE = re.compile(
     rf"/artifact/v2\.0{SCOPE}/artifacts/ExperimentRun/dcid\.([^/]+)/write"
 )
@@ -67,12 +70,16 @@ class FakeStorage:
         parts = urlsplit(request.path)
         path = unquote(parts.path).removeprefix("/azureml/")
         query = {key: value[0] for key, value in parse_qs(parts.query).items()}
-        if query.get("sig") != self.signature(path) or "x-ms-version" not in (
-            request.headers
-        ):
+        has_version = request.method == "GET" or "x-ms-version" in request.headers
+        if query.get("sig") != self.signature(path) or not has_version:
             return 403, b"<Code>AuthenticationFailed</Code>"
         if "authorization" in request.headers:
             return 403, b"<Code>two ways to prove it</Code>"
+        if request.method == "GET":
+            found = self.blobs.get(path)
+            return (
+                (404, b"<Code>BlobNotFound</Code>") if found is None else (200, found)
+            )
         what = query.get("comp")
         if what == "block":
             self.blocks[path, query["blockid"]] = request.body
@@ -92,13 +99,15 @@ class FakeArtifacts:
 
     Attributes:
         address: Gives the address of a path in the storage.
-        known: Paths that there are.
+        known: Paths that there are, in the storage.
+        page: How many are listed at a time.
         errors: What to say of a path instead.
     """
 
     address: Callable[[str], str]
     known: set[str] = field(default_factory=set)
     errors: dict[str, dict[str, str]] = field(default_factory=dict)
+    page: int = 2
 
     def answer(self, request: Request) -> Answer | None:
         """Answer a request for artifacts; None: it is another one."""
@@ -111,7 +120,24 @@ class FakeArtifacts:
             if path not in self.known:
                 return 404, b"{}"
             return 200, json.dumps({"contentUri": self.address(path)}).encode()
+        if found := _LIST.fullmatch(parts.path):
+            query = {key: value[0] for key, value in parse_qs(parts.query).items()}
+            start = f"ExperimentRun/dcid.{found[1]}/"
+            if found[2]:
+                return 200, json.dumps(self._content(start + query["path"])).encode()
+            return 200, json.dumps(self._listed(start, query)).encode()
         return None
+
+    def _content(self, path: str) -> dict[str, str]:
+        return {"contentUri": self.address(path)} if path in self.known else {}
+
+    def _listed(self, start: str, query: dict[str, str]) -> dict[str, Any]:
+        names = sorted(p.removeprefix(start) for p in self.known if p.startswith(start))
+        first = int(query.get("continuationToken", 0))
+        some = names[first : first + self.page]
+        more = first + self.page < len(names)
+        token = {"continuationToken": str(first + self.page)} if more else {}
+        return {"value": [{"path": name} for name in some], **token}
 
     def _made(self, run: str, name: str) -> dict[str, Any]:
         path = f"ExperimentRun/dcid.{run}/{name}"
