@@ -533,19 +533,19 @@ class TestAnyText:
 
         def seconds(size: int) -> float:
             text = piece * (size // len(piece)) + tail
-            start = time.perf_counter()
+            start = time.thread_time()  # others on the machine do not count
             redactor.text(text)
-            return time.perf_counter() - start
+            return time.thread_time() - start
 
         small = min(seconds(25_000) for _ in range(3))
-        assert seconds(200_000) < 32 * small + 0.1
+        assert min(seconds(200_000) for _ in range(2)) < 32 * small + 0.1
 
     @pytest.mark.parametrize("piece", ["eyJ", "a.b", "password=", "://a:", "token="])
     def test_a_megabyte_of_malice(self, piece: str) -> None:
         text = piece * (1_000_000 // len(piece)) + "@"
-        start = time.perf_counter()
+        start = time.thread_time()
         Redactor().text(text)
-        assert time.perf_counter() - start < 10  # seconds; quadratic would be minutes
+        assert time.thread_time() - start < 10  # seconds; quadratic would be minutes
 
 
 # --- names, quickly ------------------------------------------------------------------

@@ -75,6 +75,20 @@ def small_run(run_dir: Path) -> Path:
     return run.path
 
 
+@pytest.fixture
+def run_with_files(run_dir: Path, tmp_path: Path) -> Path:
+    """Return a run of its own: the server is that of other tests, too."""
+    file = tmp_path / "file"
+    with mlog.start_run("azure files") as run:
+        run.log("loss", 0.5, step=1)
+        for name in ("weights.pt", "plots/50% #1 é?.txt", "empty.bin"):
+            file.write_text("" if name == "empty.bin" else name)
+            run.upload_file(name, str(file))
+        run.register_model("azure/v:1", "weights.pt")
+    assert run.path is not None
+    return run.path
+
+
 def post(url: str, path: str, body: Any) -> Any:
     reply = httpx.post(f"{url}/api/2.0/mlflow/{path}", json=body, trust_env=False)
     return reply.raise_for_status().json()
@@ -95,33 +109,36 @@ def test_artifacts_segments_and_models_go_into_its_storage(
     workspace: Receiver,
     storage: FakeStorage,
     mlflow_url: str,
-    rich_run: Path,
+    run_with_files: Path,
     open_url: OpenSink,
 ) -> None:
     """By the names they have on an MLflow server, also when all is sent again."""
     sink = open_url(f"azureml+{workspace.url}{BASE}", MLOG_REMOTE_TOKEN="good")
     for _ in range(2):
-        results = ship(rich_run, sink)
+        results = ship(run_with_files, sink)
         assert {result.outcome for result in results} == {"delivered"}
     found = post(
         mlflow_url,
         "runs/search",
         {
-            "experiment_ids": [_experiment_id(mlflow_url, rich_run)],
-            "filter": f"tags.mlog.run_id = '{rich_run.name}'",
+            "experiment_ids": [_experiment_id(mlflow_url, run_with_files)],
+            "filter": f"tags.mlog.run_id = '{run_with_files.name}'",
         },
     )
     [run_id] = [run["info"]["run_id"] for run in found["runs"]]
     start = f"ExperimentRun/dcid.{run_id}/"
     blobs = {path.removeprefix(start): data for path, data in storage.blobs.items()}
     expected = {
-        artifact_name(str(path.relative_to(rich_run))): path.read_bytes()
-        for path in [*rich_run.glob("*.jsonl"), *rich_run.glob("artifacts/**/*")]
+        artifact_name(str(path.relative_to(run_with_files))): path.read_bytes()
+        for path in [
+            *run_with_files.glob("*.jsonl"),
+            *run_with_files.glob("artifacts/**/*"),
+        ]
         if path.is_file()
     }
     models = {name: data for name, data in blobs.items() if name not in expected}
     assert {name: blobs.get(name) for name in expected} == expected
-    assert [*models.values()] == [b"model.txt"]
+    assert [*models.values()] == [b"weights.pt"]
     assert next(iter(models)).startswith("models/")
     versions = httpx.get(
         f"{mlflow_url}/api/2.0/mlflow/model-versions/search",
