@@ -33,7 +33,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import quote, urlencode
 
 import httpcore
@@ -51,6 +51,7 @@ __all__ = [
     "Auth",
     "HttpClient",
     "HttpError",
+    "Query",
     "Reply",
     "basic",
     "excerpt",
@@ -61,6 +62,11 @@ _MAX_SHOWN = 200
 _LONGEST_WAIT = 3600.0
 _PIECE = 1 << 16
 _CLEAN_HEADER = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+
+_QUERY = "/?%:@!$&'()*+,;=~"  # what stays as it is in a query
+
+Query: TypeAlias = Mapping[str, str] | str
+"""Parameters by name, or as they stand in an address behind the `?`."""
 
 Auth = Callable[[], Mapping[str, str]]
 """Gives the headers that prove who is asking; called for each request."""
@@ -280,7 +286,7 @@ class HttpClient:
         path: str = "",
         *,
         content: bytes | Iterable[bytes] = b"",
-        query: Mapping[str, str] | None = None,
+        query: Query | None = None,
         headers: Mapping[str, str] | None = None,
         deadline: float | None = None,
         secrets: Iterable[str] = (),
@@ -291,7 +297,7 @@ class HttpClient:
             method: GET, POST, PUT, …
             path: Added to that of the address; quoted where it needs it.
             content: The body; with pieces give a `content-length` header, too.
-            query: Parameters.
+            query: Parameters; a text goes as it is, quoted where it has to be.
             headers: Further headers.
             deadline: Seconds for all of it together.
             secrets: Further texts of this request that are never shown.
@@ -316,7 +322,7 @@ class HttpClient:
         path: str = "",
         *,
         content: bytes | Iterable[bytes] = b"",
-        query: Mapping[str, str] | None = None,
+        query: Query | None = None,
         headers: Mapping[str, str] | None = None,
         deadline: float | None = None,
         silence: float = math.inf,
@@ -374,13 +380,15 @@ class HttpClient:
         """Close all connections; may be called twice."""
         self._pool.close()
 
-    def _target(self, path: str, query: Mapping[str, str] | None) -> httpcore.URL:
+    def _target(self, path: str, query: Query | None) -> httpcore.URL:
         own = self._base.raw_path.decode("ascii").partition("?")[0]
         if path:
             own = (
                 own.rstrip("/") + "/" + quote(path.lstrip("/"), safe="/%:@!$&'()*+,;=~")
             )
-        if query:
+        if isinstance(query, str):
+            own += "?" + quote(query, safe=_QUERY)
+        elif query:
             own += "?" + urlencode(query)
         return httpcore.URL(
             scheme=self._base.raw_scheme,

@@ -108,11 +108,11 @@ class Cache:
         folder = self._folder(create=True)
         if folder is None:
             return
-        whole = {"key": f"{self._root}\n{key}", **facts}
-        parts = [orjson.dumps(whole, option=orjson.OPT_APPEND_NEWLINE), *body]
-        crc = reduce(lambda crc, part: zlib.crc32(part, crc), parts, 0)
-        size = sum(map(len, parts))
-        with suppress(*_TROUBLE):
+        with suppress(*_TROUBLE, TypeError):  # also of a name that is no UTF-8
+            whole = {"key": f"{self._root}\n{key}", **facts}
+            parts = [orjson.dumps(whole, option=orjson.OPT_APPEND_NEWLINE), *body]
+            crc = reduce(lambda crc, part: zlib.crc32(part, crc), parts, 0)
+            size = sum(map(len, parts))
             if size >= _LARGE:
                 _make_room(folder, size)
             parts.insert(0, _MAGIC % crc)

@@ -11,7 +11,8 @@ boolean, an integer beside texts) keeps a page from being stored, never from bei
 """
 
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from operator import itemgetter
@@ -140,26 +141,30 @@ class _Rows:
         runs: Indexes of the entries.
     """
 
-    __slots__ = ("_parts", "names", "runs", "take")
+    __slots__ = ("_bare", "_flat", "_objects", "_parts", "names", "runs", "take")
 
-    def __init__(self, names: tuple[str, ...]) -> None:
+    def __init__(self, names: tuple[str, ...], bare: bool) -> None:
         self.names = names
         self.take: Callable[[Entry], Any] = itemgetter(*names) if names else len
-        self.runs: list[Sequence[int]] = []
+        self.runs: list[range | array[int]] = []
+        self._bare = bare
         self._parts: list[list[Column]] = [[] for _ in names]
+        self._flat = bytearray()
+        self._objects: list[Any] = []
 
-    def add(self, places: Sequence[int], columns: Iterable[Column]) -> None:
+    def add(self, places: range, columns: Iterable[Column]) -> None:
         """Add entries.
 
         Args:
             places: Their indexes; one or more.
             columns: Their values, of each name.
         """
+        self._settle()
         for parts, column in zip(self._parts, columns, strict=True):
             parts.append(column)
         last = self.runs[-1] if self.runs else None
         if (
-            type(last) is range is type(places)
+            isinstance(last, range)
             and last.step == places.step
             and last[-1] + last.step == places[0]
         ):
@@ -167,8 +172,39 @@ class _Rows:
         else:
             self.runs.append(places)
 
+    def add_few(self, places: Iterable[int], values: list[Any]) -> None:
+        """Add some entries, with all of their values, one entry's after the other's.
+
+        They are put together with those that come later: a column has a cost.
+        """
+        is_float = not self._bare and {*map(type, values)} == _ALL_FLOATS
+        if is_float and not self._objects:
+            self._flat += struct.pack(f"{len(values)}d", *values)
+        else:
+            if self._flat:
+                self._settle()
+            self._objects += values
+        if not self.runs or isinstance(self.runs[-1], range):
+            self.runs.append(array("q"))
+        self.runs[-1].extend(places)  # type: ignore[union-attr]
+
+    def _settle(self) -> None:
+        """Make columns of what was put together."""
+        width = len(self.names)
+        if self._flat:
+            flat = bytes(self._flat)
+            for i, parts in enumerate(self._parts):
+                parts.append(Column(FLOATS, _each(flat, i, width)))
+            self._flat.clear()
+        if self._objects:
+            make = _objects if self._bare else column_of
+            for i, parts in enumerate(self._parts):
+                parts.append(make(self._objects[i::width]))
+            self._objects = []
+
     def layout(self, wanted: Callable[[str], bool] | None) -> Layout:
         """Return what has come."""
+        self._settle()
         first = self.runs[0]
         is_one = len(self.runs) == 1 and isinstance(first, range)
         places = first if is_one else packed("q", [*chain.from_iterable(self.runs)])
@@ -177,6 +213,11 @@ class _Rows:
             for name, parts in zip(self.names, self._parts, strict=True)
         ]
         return Layout(self.names, places, columns)  # type: ignore[arg-type]
+
+
+def _objects(values: list[Any]) -> Column:
+    """Return a column of objects as they are, if they are numbers."""
+    return Column(NUMBERS, values) if are_numbers(values) else column_of(values)
 
 
 def _one_column(parts: list[Column]) -> Column:
@@ -316,7 +357,7 @@ class _Turns:
             start += len(rows.names)
 
 
-def _flattened(values: list[Any]) -> list[Any]:
+def _flattened(values: Iterable[Any]) -> list[Any]:
     return list(chain.from_iterable(values))
 
 
@@ -394,9 +435,8 @@ class _Reading:
         for i, own in enumerate(names):
             found.setdefault(own, []).append(i)
         for own, indexes in found.items():
-            columns = zip(*[values[i] for i in indexes], strict=True)
             places = [self.count + i for i in indexes]
-            self._rows_of(own).add(places, map(column_of, map(list, columns)))
+            self._rows_of(own).add_few(places, _flattened(values[i] for i in indexes))
 
     def _end_turns(self) -> None:
         if self._turns is not None:
@@ -406,7 +446,7 @@ class _Reading:
     def _rows_of(self, names: tuple[str, ...]) -> _Rows:
         rows = self._rows.get(names)
         if rows is None:
-            rows = self._rows[names] = _Rows(names)
+            rows = self._rows[names] = _Rows(names, self._bare)
         return rows
 
     def _add_rest(self, entries: list[Entry], seqs: list[int], stamps: str) -> None:

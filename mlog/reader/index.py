@@ -12,10 +12,10 @@ of its own, a lock, a new `run.json`), or does it by hand. Invariants:
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -34,13 +34,66 @@ _FEW = 100
 _NEWS = 20
 _SHARE = 50
 _MAX_STATE = 1 << 16
-_DERIVED = ("folder", "read_at", "later", "artifacts", "writers")
-_PLAIN = tuple(f.name for f in fields(RunState) if f.name not in _DERIVED)
+_DERIVED = ("folder", "read_at", "artifacts", "writers")
+_FIELDS = tuple(f.name for f in fields(RunState))
+_PLAIN = tuple(name for name in _FIELDS if name not in _DERIVED)
 _HEAVY = frozenset({"children", "start", "environment", "launch", "models", "snapshot"})
 _LIGHT = tuple(name for name in _PLAIN if name not in _HEAVY)
-"""What lists and filters look at; the rest is unpacked when somebody asks for it."""
+"""What lists and filters look at."""
+
+_LATER = frozenset({*_HEAVY, "artifacts", "writers"})
+"""What is unpacked when somebody asks for it."""
 
 _Signature = list[list[Any]]
+
+
+class _KeptState(RunState):
+    """A state from the index; what is not light is made when it is asked for.
+
+    Safe from any thread: two may make it, and get the same.
+    """
+
+    __slots__ = ("_later",)
+    _later: Callable[[], Mapping[str, Any]]
+
+    @classmethod
+    def of(
+        cls,
+        folder: Path,
+        read_at: float,
+        light: Iterable[Any],
+        later: Callable[[], Mapping[str, Any]],
+    ) -> "_KeptState":
+        """Put one together; `later` gives all that is not light."""
+        state = cls.__new__(cls)
+        state.folder, state.read_at, state._later = folder, read_at, later
+        for name, value in zip(_LIGHT, light, strict=True):
+            setattr(state, name, value)
+        return state
+
+    if not TYPE_CHECKING:  # else any name would seem to be an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            """Return an attribute that is not there yet."""
+            if name in _LATER:
+                for own, value in self._later().items():
+                    try:
+                        object.__getattribute__(self, own)
+                    except AttributeError:
+                        setattr(self, own, value)
+            return object.__getattribute__(self, name)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether a state, kept or not, says the same."""
+        if not isinstance(other, RunState):
+            return NotImplemented
+        return all(getattr(self, n) == getattr(other, n) for n in _FIELDS)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be pickled and copied as a state that is whole."""
+        return RunState, tuple(getattr(self, name) for name in _FIELDS)
 
 
 class RunIndex:
@@ -116,11 +169,8 @@ class RunIndex:
                 if each != _status(place, each[0]):
                     return None
             light = orjson.loads(self._body[start:end])
-            return RunState.kept(
-                folder,
-                now,
-                dict(zip(_LIGHT, light, strict=True)),
-                lambda: self._rest(folder, now, rest, environment),
+            return _KeptState.of(
+                folder, now, light, lambda: self._rest(folder, now, rest, environment)
             )
         except (OSError, ValueError, TypeError):
             pass
@@ -137,7 +187,7 @@ class RunIndex:
             said["writers"] = [WriterState(**each) for each in said["writers"]]
             first, last = environment
             said["environment"] = self._environment((first, last))
-            return {name: said[name] for name in (*_HEAVY, "artifacts", "writers")}
+            return {name: said[name] for name in _LATER}
         except (ValueError, TypeError, KeyError):  # not as it was written
             state = read_state(folder, now=now)
         return {
@@ -165,7 +215,7 @@ class RunIndex:
                 rows[key] = [signature, *map(body.add, parts)]
         for key, (signature, *fresh) in self._fresh.items():
             rows[key] = [signature, *map(body.add, fresh)]
-        facts = {"format": _FORMAT, "fields": _PLAIN, "runs": rows}
+        facts = {"format": _FORMAT, "fields": [*_LIGHT, *sorted(_LATER)], "runs": rows}
         self._cache.store(_KEY, facts, body.parts)
         self._fresh = {}
 
@@ -193,7 +243,8 @@ def _load(cache: Cache) -> tuple[dict[str, Any], memoryview]:
     if found is not None:
         facts, body = found
         runs = facts.get("runs")
-        is_known = facts.get("format") == _FORMAT and facts.get("fields") == [*_PLAIN]
+        names = [*_LIGHT, *sorted(_LATER)]
+        is_known = facts.get("format") == _FORMAT and facts.get("fields") == names
         if is_known and isinstance(runs, dict):
             return runs, body
     return {}, memoryview(b"")

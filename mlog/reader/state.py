@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mlog.reader.alive import is_alive, seconds_of
 from mlog.reader.document import Document
@@ -112,7 +112,6 @@ class RunState:
         launch: What `run.launch` says; {} for a run that is no submitted script.
         snapshot: What the last `run.snapshot` says, None without one.
         read_at: When all this was read, seconds since the epoch.
-        later: Gives the attributes that are not there yet; see `kept`.
     """
 
     folder: Path
@@ -140,42 +139,6 @@ class RunState:
     models: list[dict[str, Any]] = field(default_factory=list)
     snapshot: dict[str, Any] | None = None
     read_at: float = 0.0
-    later: Callable[[], Mapping[str, Any]] | None = field(
-        default=None, repr=False, compare=False
-    )
-
-    @classmethod
-    def kept(
-        cls,
-        folder: Path,
-        read_at: float,
-        said: Mapping[str, Any],
-        later: Callable[[], Mapping[str, Any]],
-    ) -> "RunState":
-        """Return a state of which a part is made when somebody asks for it.
-
-        Args:
-            folder: The run's.
-            read_at: As the attribute.
-            said: Attributes that are known.
-            later: Gives all others.
-        """
-        state = cls.__new__(cls)
-        state.folder, state.read_at, state.later = folder, read_at, later
-        for name, value in said.items():
-            setattr(state, name, value)
-        return state
-
-    if not TYPE_CHECKING:  # else any name would seem to be an attribute
-
-        def __getattr__(self, name: str) -> Any:
-            """Return an attribute that is not there yet."""
-            if name.startswith("_") or name == "later" or self.later is None:
-                raise AttributeError(f"a RunState has no {name!r}")
-            later, self.later = self.later, None
-            for own, value in later().items():
-                setattr(self, own, value)
-            return getattr(self, name)
 
     @property
     def duration(self) -> float | None:

@@ -91,7 +91,8 @@ class Client:
             deadline: Seconds that a request may take in all; a file gets more.
             max_reply: Bytes that a reply may have; a file says its own.
             sleep: Waits so many seconds. None: `time.sleep`.
-            credentials: Whether those of the environment are used.
+            credentials: Whether those of the environment are used. Without them an
+                address is its own proof, and secret: what a refusal says is not shown.
 
         Raises:
             ValueError: The address is none, or has a user or password in it; the token
@@ -108,7 +109,8 @@ class Client:
             raise ValueError(
                 f"{_TOKEN} is no token: it has characters that a header cannot have"
             )
-        self._uses_credentials, self._has_credentials = credentials, bool(headers)
+        self._uses_credentials = credentials
+        self._has_credentials = bool(headers)
         self._has_answered = False  # whoever never did is not asked again
         secrets = [env.get(_PASSWORD, "")]
         self._client = HttpClient(
@@ -175,7 +177,7 @@ class Client:
     def stream(
         self,
         path: str,
-        query: Mapping[str, Any],
+        query: Mapping[str, Any] | str,
         max_bytes: int,
         *,
         secrets: Iterable[str] = (),
@@ -224,7 +226,7 @@ class Client:
         self,
         method: str,
         path: str,
-        query: Mapping[str, Any],
+        query: Mapping[str, Any] | str,
         content: bytes = b"",
         *,
         deadline: float | None = None,
@@ -242,7 +244,7 @@ class Client:
                     method,
                     path,
                     content=content,
-                    query={name: str(value) for name, value in query.items()},
+                    query=query if isinstance(query, str) else _texts(query),
                     headers={"content-type": "application/json"} if content else {},
                     deadline=deadline,
                     silence=_LONGEST_SILENCE,
@@ -270,12 +272,15 @@ class Client:
             target = urlsplit(answer.headers.get("location", "")).netloc or "?"
             text = f"redirects to {inline(target)}; give the address it leads to"
             return ServerError(f"{where} {text}", status)
+        if not self._uses_credentials:
+            code = answer.headers.get("x-ms-error-code", "")[:64]
+            told = code if code.isascii() and code.isalnum() else "nothing to be shown"
+            return ServerError(f"{self.url} answered {status}: {told}", status)
         try:
             text = _message(answer.reply(_MAX_REFUSAL))
         except HttpError:
             text = ""
-        is_unproven = status == 401 or (status == 403 and "Host header" not in text)
-        if is_unproven and self._uses_credentials:
+        if status == 401 or (status == 403 and "Host header" not in text):
             text = f"{text}; " if text else ""
             have = "are they right?" if self._has_credentials else "neither is set"
             names = f"{_TOKEN}, or {_USER} and {_PASSWORD}"
@@ -284,6 +289,10 @@ class Client:
         return ServerError(
             f"{where} answered {status}: {text or 'nothing more'}", status
         )
+
+
+def _texts(query: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(value) for name, value in query.items()}
 
 
 def _checked(url: str) -> str:

@@ -20,7 +20,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, BinaryIO, NamedTuple
-from urllib.parse import SplitResult, parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from mlog.sources.mlflow_client import Client, ServerError
 from mlog.sources.mlflow_facts import objects_in, text_in
@@ -32,7 +32,6 @@ _PATH = re.compile(
     r"/Microsoft\.MachineLearningServices/workspaces/[^/]+)/*",
     re.IGNORECASE,
 )
-_SHORTEST_SECRET = 16  # a signature has 44; "https", "rw", … are to be read in errors
 _MAX_PAGES = 1_000
 
 
@@ -72,14 +71,12 @@ class FileAddress(NamedTuple):
     Attributes:
         host: Of the storage account, an address without a path.
         path: Below it, quoted.
-        query: Proves the right.
-        secrets: Texts of it that must not be shown.
+        query: Proves the right; sent as it came, and never shown.
     """
 
     host: str
     path: str
-    query: Mapping[str, str]
-    secrets: tuple[str, ...]
+    query: str
 
     @classmethod
     def of(cls, content: Mapping[str, Any], scheme: str) -> "FileAddress | None":
@@ -97,15 +94,12 @@ class FileAddress(NamedTuple):
             return None
         if parts.scheme != scheme or not parts.hostname or "@" in parts.netloc:
             return None
-        return cls(f"{scheme}://{parts.netloc}", parts.path, *_proof(parts))
+        return cls(f"{scheme}://{parts.netloc}", parts.path, parts.query)
 
-
-def _proof(parts: SplitResult) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Return the query of an address, and what of it is secret."""
-    query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    raw = [pair.partition("=")[2] for pair in parts.query.split("&")]
-    texts = (*query.values(), *raw)
-    return query, tuple(text for text in texts if len(text) >= _SHORTEST_SECRET)
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be shown, as far as texts are shown at all."""
+        return (self.query, *(text for _, text in parse_qsl(self.query)))
 
 
 class WorkspaceFiles:

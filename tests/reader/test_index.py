@@ -1,7 +1,11 @@
 """The index says what the files say, whatever happens to the runs."""
 
+import copy
+import os
+import pickle
 import shutil
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -239,3 +243,73 @@ def test_the_state_from_the_index_is_whole(tmp_path: Path) -> None:
         assert isinstance(found, RunState)
         assert replace(found) == read_state(run.path, now=now)
     assert len(list((tmp_path / ".cache").iterdir())) == 1
+
+
+def kept(root: Root) -> Any:
+    """Return a state from the index, no more of which was asked for."""
+    ended(root, 2)
+    root.event(0, "run.artifact", path="a.txt", size=3)
+    root.looked_up()
+    index = RunIndex(root.path, few=1, news=99, racy=0)
+    return next(iter(index.states([root.folder(0)], LATER)))
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda state: state,
+        copy.copy,
+        copy.deepcopy,
+        lambda state: pickle.loads(pickle.dumps(state)),
+        replace,
+        lambda state: RunState(
+            **{f.name: getattr(state, f.name) for f in fields(state)}
+        ),
+    ],
+)
+def test_a_state_from_the_index_is_one_like_others(
+    tmp_path: Path, look: Callable[[Any], Any]
+) -> None:
+    """Whatever is done with it."""
+    root = Root(tmp_path)
+    state, expected = look(kept(root)), read_state(root.folder(0), now=LATER)
+    assert state == expected
+    assert expected == state
+    assert asdict(state) == asdict(expected)
+    assert not hasattr(state, "nothing")
+
+
+def test_its_attributes_can_be_set_before_they_are_asked_for(tmp_path: Path) -> None:
+    state = kept(Root(tmp_path))
+    state.writers = []
+    assert "a.txt" in state.artifacts
+    assert state.writers == []
+
+
+def test_what_could_not_be_made_can_be_asked_for_again(tmp_path: Path) -> None:
+    """An error is told as it is each time."""
+    state = kept(Root(tmp_path))
+    later, errors = state._later, iter([OSError("gone"), OSError("gone")])
+
+    def fails() -> Any:
+        for error in errors:
+            raise error
+        return later()
+
+    state._later = fails
+    for _ in range(2):
+        with pytest.raises(OSError, match="gone"):
+            _ = state.writers
+    assert len(state.writers) == 1
+
+
+def test_a_root_whose_name_is_no_utf_8_goes_without(tmp_path: Path) -> None:
+    """There is no key for it."""
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/r\xff"))
+    try:
+        path.mkdir()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    root = Root(path)
+    ended(root, 3)
+    assert root.looked_up() == root.read()

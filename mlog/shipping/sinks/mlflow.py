@@ -337,7 +337,7 @@ class MlflowSink:
             except ModelNotFoundError as exc:
                 changes.refused[index] = str(exc)
             except (StoreError, MlflowError) as exc:
-                if exc.result.outcome != "refused":
+                if exc.result.outcome not in ("refused", "too_large"):
                     raise
                 changes.refused[index] = str(exc)
 

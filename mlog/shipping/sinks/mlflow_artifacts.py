@@ -1,8 +1,9 @@
 """Files of a run as artifacts of MLflow, and its models as registered ones.
 
 Files go through a `FileStore`: of a tracking server its proxy (`mlflow-artifacts:`), so
-that no storage has to be reached from here; of a workspace see `azureml_files`. A run's own artifacts keep their names; segments and other files of
-mlog lie below `mlog/`, registered models below `models/`.
+that no storage has to be reached from here; of a workspace see `azureml_files`. A run's
+own artifacts keep their names; segments and other files of mlog lie below `mlog/`,
+registered models below `models/`.
 """
 
 import re

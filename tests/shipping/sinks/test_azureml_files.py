@@ -18,6 +18,7 @@ from mlog.errors import MlogError
 from mlog.http import HttpError, Reply
 from mlog.shipping.sink import RunFile
 from mlog.shipping.sinks.azureml_files import WorkspaceStore
+from mlog.shipping.sinks.mlflow_api import MlflowError
 from mlog.shipping.sinks.mlflow_artifacts import StoreError
 from mlog.shipping.sinks.mlflow_check import Acknowledged
 from mlog.shipping.sinks.mlflow_runs import RemoteRun
@@ -189,25 +190,141 @@ def test_a_refusal_of_the_workspace_is_what_it_is_elsewhere(
         (200, "retry"),
     ],
 )
-def test_a_refusal_of_the_storage_shows_no_signature(
+def test_a_refusal_of_the_storage_shows_its_name_only(
     workspace: Workspace, file: RunFile, status: int, outcome: str
 ) -> None:
-    """Not even where the storage repeats the whole address."""
-    echo: list[Request] = []
-
-    def refuse(request: Request) -> tuple[int, bytes]:
-        echo.append(request)
-        sig = workspace.storage.signature(f"{RUN}/a/b.txt")
-        return status, f"{sig} {request.path}".encode()
-
-    workspace.storage.refuse = refuse
-    with pytest.raises(StoreError, match="the storage: HTTP") as caught:
+    """It may repeat the whole address, in some other spelling."""
+    body = b"<Error><Code>SomeReason</Code><Message>sig=abc%2fd</Message></Error>"
+    workspace.storage.refuse = lambda request: (status, body)
+    with pytest.raises(StoreError) as caught:
         workspace.put(file)
     assert caught.value.result.outcome == outcome
-    shown = f"{caught.value} {caught.value.result!r}"
-    signature = workspace.storage.signature(f"{RUN}/a/b.txt")
-    assert signature not in shown
-    assert echo[0].path.partition("sig=")[2] not in shown
+    assert str(caught.value) == f"the storage: HTTP {status}: SomeReason"
+
+
+@pytest.mark.parametrize("body", [b"sig=abc", b"<Code>sig=abc</Code>", b"<html>"])
+def test_a_refusal_without_a_name_is_its_status(
+    workspace: Workspace, file: RunFile, body: bytes
+) -> None:
+    workspace.storage.refuse = lambda request: (403, body)
+    with pytest.raises(StoreError) as caught:
+        workspace.put(file)
+    assert str(caught.value) == "the storage: HTTP 403"
+
+
+def test_the_address_is_sent_as_it_came(workspace: Workspace, file: RunFile) -> None:
+    """Not in another spelling, which somebody on the way may check."""
+    query = "sv=1&a=1&a=2&sig=ab%2fcd/%3d+=&rscd=a%20b"
+    url = f"{workspace.storage.server.url}/c/a%20b%2Fc/é?{query}"
+    workspace.artifacts.address = lambda path: url
+    workspace.storage.refuse = lambda request: (201, b"")
+    workspace.put(file, block=4)
+    paths = [request.path for request in workspace.storage.server.requests]
+    start = f"/c/a%20b%2Fc/%C3%A9?{query}&comp=block"
+    assert all(path.startswith(start) for path in paths)
+    assert len(paths) == 4
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'["SIG"]',
+        b'\xef\xbb\xbf{"artifactContentInformation":{"a":{"contentUri":"SIG"}}}',
+        b"<html>SIG",
+        b'{"errors":{"a/b.txt":{"error":{"code":"X","message":"no SIG here"}}}}',
+    ],
+)
+@pytest.mark.parametrize("status", [200, 201, 207, 400, 500])
+def test_no_answer_of_the_workspace_shows_an_address(
+    workspace: Workspace, file: RunFile, status: int, body: bytes
+) -> None:
+    """Whatever is odd about it: nobody may know yet what in it is secret."""
+    secret = b"https://a.blob.example/c?sv=1&sig=abcd%2fEFGH"
+    workspace.instead = lambda request: (status, body.replace(b"SIG", secret))
+    with pytest.raises(StoreError) as caught:
+        workspace.put(file)
+    assert "sig" not in f"{caught.value}{caught.value.result!r}".lower()
+
+
+def test_another_success_than_200_is_one(workspace: Workspace, file: RunFile) -> None:
+    def instead(request: Request) -> Any:
+        answer = workspace.artifacts.answer(request)
+        return answer and (201, answer[1])
+
+    workspace.instead = instead
+    workspace.put(file)
+    assert workspace.storage.blobs == {f"{RUN}/a/b.txt": b"0123456789"}
+
+
+def test_an_artifact_that_is_not_the_runs_is_refused(
+    workspace: Workspace, file: RunFile
+) -> None:
+    """It stays so; other files go on."""
+    conflict = {"code": "UserError", "message": "it already exists"}
+    workspace.artifacts.errors["a/b.txt"] = conflict
+    with pytest.raises(StoreError, match="HTTP 404") as caught:
+        workspace.put(file)
+    assert caught.value.result.outcome == "refused"
+
+
+def test_a_run_that_is_gone_is_told_as_missing(
+    workspace: Workspace, file: RunFile
+) -> None:
+    """So that it is looked for, as after any other call."""
+    workspace.instead = lambda request: (404, b'{"error":{"code":"UserError"}}')
+    with pytest.raises(MlflowError) as caught:
+        workspace.put(file)
+    assert caught.value.is_missing
+    assert caught.value.result.outcome == "retry"
+
+
+def test_an_address_that_expires_amid_a_file_is_asked_for_anew(
+    workspace: Workspace, file: RunFile
+) -> None:
+    """What was stored so far stays; the refused block is sent again."""
+    expired = iter([False, True, False, False, False, True, False])
+
+    def refuse(request: Request) -> tuple[int, bytes] | None:
+        return (403, b"<Code>AuthenticationFailed</Code>") if next(expired) else None
+
+    workspace.storage.refuse = refuse
+    workspace.put(file, block=3)
+    assert workspace.storage.blobs == {f"{RUN}/a/b.txt": b"0123456789"}
+    asked = [r.path.partition("?")[0][-5:] for r in workspace.server.requests]
+    assert asked == ["adata", "write", "write"]
+
+
+def test_a_refusal_of_the_first_block_is_not_one_of_an_old_address(
+    workspace: Workspace, file: RunFile
+) -> None:
+    workspace.storage.refuse = lambda request: (403, b"")
+    with pytest.raises(StoreError, match="HTTP 403"):
+        workspace.put(file, block=3)
+    assert len(workspace.server.requests) == 1
+
+
+def test_nothing_is_made_for_a_file_that_cannot_be_read(
+    workspace: Workspace, file: RunFile
+) -> None:
+    assert isinstance(file.path, Path)
+    file.path.unlink()
+    with pytest.raises(FileNotFoundError):
+        workspace.put(file)
+    assert workspace.server.requests == []
+
+
+def test_the_certificate_is_for_the_workspace(
+    workspace: Workspace, file: RunFile, tmp_path: Path
+) -> None:
+    """The storage does not get it, which would not load for a plain connection."""
+    env = {"MLOG_REMOTE_CERT": str(tmp_path / "none"), "MLOG_REMOTE_PROXY": ""}
+    workspace.target = parse_route(
+        f"azureml+{workspace.server.url}{BASE}", env=env
+    ).target
+    store = workspace.store()
+    storage = store._storage_at("https://127.0.0.1:1")
+    assert storage is not None
+    store.close()
 
 
 @pytest.mark.parametrize(
@@ -344,4 +461,4 @@ def test_whatever_a_workspace_answers_ends_in_an_error_of_the_store(
     reply = Reply(200, {}, json.dumps(answer).encode())
     store._client = type("Fake", (), {"request": lambda *_, **__: reply})()
     with pytest.raises(StoreError):
-        store._writable(remote_run(), "a")
+        store._made(remote_run(), "a")
