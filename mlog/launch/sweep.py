@@ -29,7 +29,7 @@ from mlog.launch.sweep_trials import (
 )
 from mlog.layout import experiment_name, find_root, new_run_id
 from mlog.reader.find import find_run
-from mlog.reader.state import read_state
+from mlog.reader.state import RunState, read_state
 from mlog.redaction import Redactor
 from mlog.run.api import Run
 from mlog.run.begin import begin
@@ -59,6 +59,7 @@ _LOCK = ".conductor"
 """File in a sweep's folder that is held by who goes on with it."""
 
 _ENDED = ("Completed", "Failed", "Canceled", "NotResponding")
+_MOMENT = 1.0
 
 
 class Sweep:
@@ -414,7 +415,7 @@ def resume_sweep(
     else:
         folder = _sweep_of(find_run(os.fspath(ref), root=root))
     plan = read_plan(folder)
-    state = read_state(folder)
+    state = _state_in_a_moment(folder)
     if state.status not in _ENDED:
         where = next((w for w in state.writers if w.alive and w.main), None)
         by = f" (process {where.pid} on {where.host})" if where is not None else ""
@@ -434,6 +435,19 @@ def resume_sweep(
         Run, resume=str(folder), dir=folder.parent.parent, nested=False, activate=False
     )
     return Sweeping(run, plan, told, held)
+
+
+def _state_in_a_moment(folder: Path) -> RunState:
+    """Return the state of a sweep, looking twice at one that seems to be conducted.
+
+    What a killed process has just forked holds its locks until it executes a program.
+    """
+    end = time.monotonic() + _MOMENT
+    while (state := read_state(folder)).status not in _ENDED:
+        if time.monotonic() > end:
+            break
+        time.sleep(0.02)
+    return state
 
 
 def _sweep_of(folder: Path) -> Path:

@@ -46,7 +46,7 @@ def test_processes_show_where_they_belong() -> None:
         assert (found.pid, found.parent, found.group) == (
             *(child.pid, os.getpid(), child.pid),
         )
-        assert found in living_below(os.getpid())
+        assert child.pid in [process.pid for process in living_below(os.getpid())]
         wait_until(lambda: living_of_run(Path("/no/such/run")), "it has started")
         assert [p.pid for p in living_of_run(Path("/no/such/run"))] == [child.pid]
         assert living_of_run(Path("/no/such")) == []
