@@ -36,7 +36,7 @@ def _level(_ctx: click.Context, _param: click.Parameter, value: str | None) -> i
     try:
         return logging.NOTSET if value is None else level_from(value)
     except ValueError as exc:
-        raise click.BadParameter(str(exc)) from exc
+        raise click.BadParameter(str(exc).removeprefix("filter: ")) from exc
 
 
 def _filter(
@@ -50,7 +50,7 @@ def _filter(
     try:
         return parse_search(value)
     except ValueError as exc:
-        raise click.BadParameter(str(exc)) from exc
+        raise click.BadParameter(str(exc).removeprefix("filter: ")) from exc
 
 
 def choice_options(command: _F) -> _F:

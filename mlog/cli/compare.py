@@ -36,7 +36,7 @@ __all__ = ["command", "typed"]
 
 _BOLD, _DIM = "\x1b[1m", "\x1b[2m"
 _GAP = "  "
-_MAX_LABEL, _MAX_CELL, _MAX_NAME = 36, 44, 22
+_MAX_LABEL, _MIN_CELL, _MAX_CELL, _MAX_NAME = 36, 16, 44, 22
 _MOST = 40  # rows of a part, where not all are asked for
 _PLOTS = 6
 _PLOT_LINES = 6
@@ -128,6 +128,10 @@ def _parts(found: Comparison, *, is_all: bool, packages: bool) -> Iterator[_Part
     yield _metrics_part(found.metrics, is_all)
     facts = [r for r in found.facts if is_all or r.differs or r.name in _ALWAYS]
     yield _Part("runs", list(map(_pair, facts)))
+    if found.unknown:
+        text = f"packages of {', '.join(map(one_line, found.unknown))} are not known"
+        yield _Part("", note=text)
+        return
     if packages or is_all:
         yield _pairs_part("packages", found.packages, is_all)
         return
@@ -228,13 +232,16 @@ def _sizes(found: Comparison, lines: list[_Line], width: int) -> list[int]:
         for n in range(len(names))
     ]
 
-    def sizes(most: int) -> list[int]:
+    def sizes(most_name: int, most: int) -> list[int]:
         each = zip(names, cells, strict=True)
-        return [min(max(min(name, most), cell), _MAX_CELL) for name, cell in each]
+        return [min(max(min(name, most_name), cell), most) for name, cell in each]
 
-    wide = sizes(_MAX_CELL)
-    is_short = sum(wide) + len(_GAP) * len(wide) > width
-    return sizes(_MAX_NAME) if is_short else wide
+    wide = sizes(_MAX_CELL, _MAX_CELL)
+    if sum(wide) + len(_GAP) * len(wide) <= width:
+        return wide
+    # Two have to stand side by side, however long a text of one of them is.
+    beside = max(_MIN_CELL, (width - 2 * len(_GAP)) // 2)
+    return sizes(_MAX_NAME, min(_MAX_CELL, beside))
 
 
 def _stop(sizes: list[int], start: int, width: int) -> int:

@@ -101,7 +101,8 @@ def nobody_has(name: str, states: Sequence[RunState]) -> str:
     groups = [g for s in states for g in (s.metrics, s.params, s.tags, s.properties)]
     names = {*PLAIN, *(key for group in groups for key in group)}
     bare = name.partition(".")[2] if name.partition(".")[0] in _NAMED else name
-    close = get_close_matches(_bare(bare), sorted(names), n=3, cutoff=0.6)
+    others = sorted(names - {_bare(bare)})
+    close = get_close_matches(_bare(bare), others, n=3, cutoff=0.6)
     offer = f"; did you mean {', '.join(close)}?" if close else ""
     return f"no run here has {name!r}{offer}"
 

@@ -28,7 +28,13 @@ from mlog.cli.fields import (
     status_text,
 )
 from mlog.cli.lines import wants_colour
-from mlog.cli.options import all_runs, dir_option, report_closed, root_of
+from mlog.cli.options import (
+    all_runs,
+    dir_option,
+    no_experiment,
+    report_closed,
+    root_of,
+)
 from mlog.cli.table import (
     Column,
     fitted,
@@ -76,7 +82,7 @@ def _filter(
     try:
         return None if value is None else parse_filter(value)
     except ValueError as exc:
-        raise click.BadParameter(str(exc)) from exc
+        raise click.BadParameter(str(exc).removeprefix("filter: ")) from exc
 
 
 def _names(
@@ -182,10 +188,8 @@ def _of_experiment(there: list[Path], experiment: str | None, root: Path) -> lis
     for reason in closed([root / name]).values() if not found else ():
         raise reason
     if not found:
-        names = ", ".join(sorted({folder.parent.name for folder in there})[:8])
-        raise RunNotFoundError(
-            f"no experiment {experiment!r} in {root}; there are {names}"
-        )
+        names = sorted({folder.parent.name for folder in there})
+        raise RunNotFoundError(no_experiment(experiment, names, root))
     return found
 
 
@@ -285,7 +289,7 @@ def _print_json(states: Iterable[RunState], *, spark: str | None, counts: bool) 
     for state in states:
         fields = json_fields(state)
         if spark is not None:
-            fields["spark"] = curve_of(spark, state)
+            fields["spark"] = _curve(spark, state)
         if counts:
             fields["warnings"], fields["errors"] = count_trouble(state)
         click.echo(orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE), nl=False)
@@ -349,7 +353,7 @@ def _columns(states: list[RunState], chosen: _Chosen) -> Iterator[Column]:
         if any(column.cells) and name not in chosen.columns:
             yield column
     for name in chosen.columns:
-        if name not in ("name", "status"):  # these are there in any case
+        if name not in ("id", "name", "status"):  # these are there in any case
             yield _column(field_of(name, states), states, rank=2)
     if not chosen.columns:
         yield from _default_columns(states, chosen.sort)
@@ -379,9 +383,18 @@ def _demanded(states: list[RunState], chosen: _Chosen) -> Iterator[Column]:
             paint = partial(_constant, STATUS_COLOURS[colour])
             yield Column(title, cells, is_right=True, rank=2, colour_of=paint)
     if chosen.spark:
-        cells = [curve_of(chosen.spark, state) for state in states]
+        cells = [_curve(chosen.spark, state) for state in states]
         title = one_line(chosen.spark, 40)
         yield Column(title, cells, least=CURVE_WIDTH, rank=1)
+
+
+def _curve(metric: str, state: RunState) -> str:
+    """Draw a curve; "" where its file cannot be read, which is told on stderr."""
+    try:
+        return curve_of(metric, state)
+    except (OSError, MlogError) as exc:
+        click.echo(inline(f"mlog: no curve: {told(exc)}"), err=True)
+        return ""
 
 
 def _column(

@@ -24,6 +24,7 @@ __all__ = [
     "all_runs",
     "dir_option",
     "find",
+    "no_experiment",
     "pairs",
     "report_closed",
     "root_of",
@@ -114,6 +115,17 @@ def all_runs(root: Path) -> list[Path]:
     ).values():
         raise reason
     raise RunNotFoundError(_no_runs(root))
+
+
+def no_experiment(name: str, there: list[str], root: Path) -> str:
+    """Say that there is no such experiment, and what there is instead."""
+    from difflib import get_close_matches  # slow to import, and only for this
+
+    close = get_close_matches(name, there, n=3, cutoff=0.5)
+    if close:
+        return f"no experiment {name!r} in {root}; did you mean {', '.join(close)}?"
+    more = f" and {len(there) - 8:,} more" if len(there) > 8 else ""
+    return f"no experiment {name!r} in {root}; there are {', '.join(there[:8])}{more}"
 
 
 def report_closed(folders: Iterable[Path]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from mlog.cli.completing import complete_experiment, complete_metric
+from mlog.cli.options import no_experiment
 from mlog.cli.rm import (
     Kept,
     Options,
@@ -25,7 +26,7 @@ from mlog.cli.rm import (
 from mlog.errors import MlogError, RunNotFoundError, told
 from mlog.layout import slug
 from mlog.reader.alive import seconds_of
-from mlog.reader.find import iter_runs
+from mlog.reader.find import closed, experiment_folders, iter_runs
 from mlog.reader.query import parse_filter
 from mlog.reader.state import RunState, read_state
 
@@ -61,7 +62,7 @@ def _filter(
     try:
         return (lambda state: True) if value is None else parse_filter(value)
     except ValueError as exc:
-        raise click.BadParameter(str(exc)) from exc
+        raise click.BadParameter(str(exc).removeprefix("filter: ")) from exc
 
 
 @click.command("prune", epilog=_EXAMPLES)
@@ -166,10 +167,10 @@ def _find(
         there = sorted({run.parent.name for run in runs})
         runs = [run for run in runs if run.parent.name == name]
         if there and not runs:
-            some = ", ".join(there[:8])
-            raise RunNotFoundError(
-                f"no experiment {experiment!r} in {root}; there are {some}"
-            )
+            raise RunNotFoundError(no_experiment(experiment, there, root))
+    for reason in closed([root, *experiment_folders(root)]).values():
+        if not runs:
+            raise reason
     if not runs:
         raise RunNotFoundError(f"no runs yet in {root}: nothing to remove")
     found = _Found([], [])
@@ -209,7 +210,9 @@ def _last_seen(state: RunState) -> float:
 def _best(
     states: list[RunState], count: int, metric: str, *, maximize: bool
 ) -> dict[Path, str]:
-    """Return the best runs of each experiment, and that they are.
+    """Return the runs that stay, and why: the best of each experiment.
+
+    Where no run of an experiment has the metric there are no best: all of it stays.
 
     Raises:
         MlogError: None of the runs has the metric.
@@ -228,6 +231,9 @@ def _best(
         counts[experiment] = counts.get(experiment, 0) + 1
         if counts[experiment] <= count:
             best[state.folder] = f"one of the best {count} by {metric}: {value:.6g}"
+    for state in states:
+        if state.folder.parent.name not in counts:
+            best[state.folder] = f"no run of its experiment has {metric}"
     return best
 
 

@@ -3,8 +3,8 @@
 Two lines say the same when nothing differs but time, number and process. A line belongs
 to an earlier one if its process said nothing else in between, or if its process had not
 said so yet and the earlier one is at most two seconds old: ranks write at nearly one
-time. What is put together stands where the first of the lines stood. Events, and lines in which
-metrics differ, are never put together.
+time. What is put together stands where the first of the lines stood. Events, and lines
+in which metrics differ, are never put together.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +16,9 @@ from mlog.reader.times import seconds_of
 __all__ = ["Group", "Repeats", "grouped", "key_of"]
 
 _MOST_OPEN = 64
+_MOST_AT_ONCE = 2_000
+"""Of the same moment, as many ranks write a lot in a burst."""
+
 _MOST_APART = 2.0
 _HELD = 1.0
 
@@ -170,10 +173,25 @@ def grouped(each: Iterable[Found]) -> Iterator[Group]:
             group = groups[number] = Group(found, key)
             by_key[key] = number
             number += 1
-            if number > _MOST_OPEN:
-                yield _closed(groups, by_key, number - 1 - _MOST_OPEN)
+            while len(groups) > _MOST_OPEN and _is_over(groups, found):
+                yield _closed(groups, by_key, next(iter(groups)))
         last_of[writer] = group
     yield from groups.values()
+
+
+def _is_over(groups: dict[int, Group], found: Found) -> bool:
+    """Whether nothing will be put to the first group: it is too old, or one of many."""
+    first, now = groups[next(iter(groups))].first.entry["ts"], found.entry["ts"]
+    if len(groups) > _MOST_AT_ONCE:
+        return True
+    if first[:19] == now[:19]:  # within a second, and cheaper than to count
+        return False
+    return not _is_near(first, now)
+
+
+def _is_near(first: str, ts: str) -> bool:
+    begin, now = seconds_of(first), seconds_of(ts)
+    return begin is not None and now is not None and now - begin <= _MOST_APART
 
 
 def _closed(groups: dict[int, Group], by_key: dict[bytes, int], number: int) -> Group:
@@ -190,5 +208,4 @@ def _is_of_another(group: Group, found: Found) -> bool:
         return False
     if found.folder is not group.first.folder:
         return False
-    begin, now = seconds_of(group.first.entry["ts"]), seconds_of(found.entry["ts"])
-    return begin is not None and now is not None and now - begin <= _MOST_APART
+    return _is_near(group.first.entry["ts"], found.entry["ts"])

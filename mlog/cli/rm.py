@@ -521,6 +521,8 @@ def _remove_all(root: Path, plan: Plan) -> list[Going]:
 
 
 def _remove(root: Path, folder: Path) -> None:
+    if closed := _closed_in(folder):
+        raise MlogError(f"you may not remove what is in {closed}")
     with _Experiment(root / folder.parent.name) as experiment:
         hidden = experiment.hide(folder.name)
         try:
@@ -530,6 +532,17 @@ def _remove(root: Path, folder: Path) -> None:
             raise MlogError(
                 f"not all of it could be removed, see {where}: {told(exc)}"
             ) from exc
+
+
+def _closed_in(folder: Path) -> Path | None:
+    """Return a folder of a run out of which nothing may be removed; None: there is none.
+
+    It is looked at beforehand, so that such a run stays whole and in its place.
+    """
+    for path, folders, files in os.walk(folder):
+        if (folders or files) and not os.access(path, os.W_OK | os.X_OK):
+            return Path(path)
+    return None
 
 
 def _sweep(root: Path) -> int:

@@ -49,7 +49,7 @@ from mlog.reader.page_words import (
     span,
     value_text,
 )
-from mlog.reader.state import RunState, read_state
+from mlog.reader.state import RunState, WriterState, read_state
 from mlog.shipping.status import SinkStatus, read_status
 
 __all__ = ["command"]
@@ -167,7 +167,7 @@ class _Sections:
             ("packages", self._pairs(_texts_of(installed) if packages else {})),
             (
                 _counted("processes", state.writers),
-                self._rows(writer_columns, state.writers),
+                self._rows(writer_columns, sorted(state.writers, key=_place)),
             ),
             (
                 _counted("children", state.children),
@@ -379,6 +379,12 @@ def _gpu_text(gpus: list[Any]) -> str:
 def _log_title(log: LogErrors) -> str:
     part = f" (in the last {MAX_LOG >> 20} MB of the log)" if log.is_part else ""
     return f"last errors{part}"
+
+
+def _place(writer: WriterState) -> tuple[bool, bool, int, str, str]:
+    """Order processes: the main ones, those without a rank, the ranks; by their start."""
+    rank = writer.rank
+    return not writer.main, rank is not None, rank or 0, writer.started, writer.name
 
 
 def _clock(entry: Mapping[str, Any]) -> str:

@@ -26,6 +26,7 @@ from mlog.escaping import inline
 from mlog.reader.find import iter_runs
 from mlog.reader.follow import Found
 from mlog.reader.several import RunsFollower, Sources
+from mlog.reader.state import read_state
 
 __all__ = ["command", "follow"]
 
@@ -34,6 +35,10 @@ _REST = 50
 """How many times as long as a look takes it rests: 2 % of a processor's core."""
 
 _QUIET = 0.5
+_LONG_QUIET = 10.0
+_SEARCHES = ("grep", "filter", "rank", "logger")
+"""Options with which to find nothing is told by the exit code."""
+
 """Seconds without an entry after a run's end, in which other processes may still write."""
 
 _WAIT = 0.2
@@ -84,15 +89,15 @@ def command(
     """Show the last lines of RUN (default: latest), or follow it.
 
     Log lines, metrics and events of all processes, and of all runs named, are one, by
-    time. With -f it goes on until the runs
-    have ended, or until Ctrl-C; without a RUN it waits for the first one there.
+    time. With -f it goes on until the runs have ended, or until Ctrl-C; without a RUN
+    it waits for the first one there.
     """
     sources = Sources()
     wanted, may_fit = chosen(sources, **choice)
     folders = _folders(runs, dir_, follows)
     output = Output(sys.stdout.buffer, as_json, folders, sources)
     shown = _Each() if each or as_json else Repeats(time.monotonic)
-    searches = bool(choice["grep"] or choice["filter"])
+    searches = any(choice[name] not in (None, "", ()) for name in _SEARCHES)
     if around is not None or window is not None:
         _refuse_with_around(around, folders, follows)
         assert around is not None
@@ -106,7 +111,7 @@ def command(
     try:
         output(shown.begin(_last(follower, count, shown)))
         if follows:
-            follow(follower, lambda found: output(shown(found)))
+            follow(follower, lambda found: output(shown(found)), quiet=_Dead(follower))
             output(shown.rest())
     except FileNotFoundError as exc:
         gone = [run.folder for run in follower.runs if not run.folder.exists()]
@@ -137,6 +142,7 @@ def follow(
     follower: RunsFollower,
     show: Callable[[Iterable[Found]], None],
     *,
+    quiet: Callable[[], object] = lambda: None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
@@ -145,11 +151,12 @@ def follow(
     Args:
         follower: Reads the runs.
         show: Called at each look, with what was found, if anything; uses it up.
+        quiet: Called after each ten seconds without anything new.
         clock: Gives seconds.
         sleep: Waits some seconds: 0.03, and up to 0.25 where a look takes long, as of
             many files on a network.
     """
-    last_new = clock()
+    last_new = last_told = clock()
     while True:
         begin = clock()
         found = follower.poll()
@@ -157,12 +164,40 @@ def follow(
         pause = min(max(_REST * (clock() - begin), _SHORTEST), _LONGEST)
         if first is not None:
             show(chain([first], found))
-            last_new = clock()
+            last_new = last_told = clock()
         elif follower.has_ended and clock() - last_new >= _QUIET:
             return
         else:
             show(())
+            if clock() - last_told >= _LONG_QUIET:
+                quiet()
+                last_told = clock()
         sleep(pause)
+
+
+class _Dead:
+    """Tells once of each run that nobody writes any more, though it has no end."""
+
+    def __init__(self, follower: RunsFollower) -> None:
+        self._follower = follower
+        self._told: set[Path] = set()
+
+    def __call__(self) -> None:
+        """Look at the runs that have not ended."""
+        for run in self._follower.runs:
+            if run.has_ended or run.folder in self._told:
+                continue
+            try:
+                is_dead = read_state(run.folder).status == "NotResponding"
+            except (MlogError, OSError):  # removed just now: told elsewhere
+                continue
+            if is_dead:
+                self._told.add(run.folder)
+                text = (
+                    f"mlog: {run.folder.name} does not respond and may have been "
+                    "killed; waiting for it to be gone on with (Ctrl-C ends)"
+                )
+                click.echo(inline(text), err=True)
 
 
 def _folders(runs: tuple[str, ...], dir_: str | None, follows: bool) -> list[Path]:

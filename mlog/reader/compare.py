@@ -94,7 +94,9 @@ class Comparison:
         facts: Status, times, host, commit and the like.
         params: What they were given, what differs first.
         tags: Likewise.
-        packages: Installed ones with their versions, likewise.
+        packages: Installed ones with their versions, likewise; none where some are
+            not known.
+        unknown: Names of the runs that did not say which, where others did.
         metrics: In numbers; those of the first run first.
     """
 
@@ -104,6 +106,7 @@ class Comparison:
     params: tuple[Row, ...]
     tags: tuple[Row, ...]
     packages: tuple[Row, ...]
+    unknown: tuple[str, ...]
     metrics: tuple[MetricRow, ...]
 
 
@@ -128,13 +131,17 @@ def compare(pages: Sequence[Page]) -> Comparison:
         pages: At least one.
     """
     states = [page.state for page in pages]
+    names = run_names(states)
+    pairs = zip(names, states, strict=True)
+    unknown = [name for name, state in pairs if not _packages(state)]
     return Comparison(
         pages=tuple(pages),
-        names=tuple(run_names(states)),
+        names=tuple(names),
         facts=tuple(_facts(states)),
         params=_rows(state.params for state in states),
         tags=_rows(state.tags for state in states),
-        packages=_rows(_packages(state) for state in states),
+        packages=() if unknown else _rows(map(_packages, states)),
+        unknown=tuple(unknown) if len(unknown) < len(states) else (),
         metrics=tuple(_metrics(pages)),
     )
 

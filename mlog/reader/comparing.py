@@ -31,9 +31,9 @@ __all__ = [
     "any_test",
     "json_of",
     "number_from",
+    "number_test",
     "text_test",
     "time_test",
-    "whole_range",
     "word_test",
 ]
 
@@ -53,6 +53,7 @@ _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
 OPERATORS = (*_COMPARE, "~")
 """All signs that can stand between a field and a value."""
 
+_TIME = re.compile(r"[0-9]{4}(?![0-9])")
 _NUMBER = re.compile(
     r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf|infinity|nan)",
     re.ASCII | re.IGNORECASE,
@@ -142,7 +143,14 @@ def word_test(sign: str, value: Value) -> Test:
 
 @_with_ranges
 def time_test(sign: str, value: Value) -> Test:
-    """Return a test of a time, as far as the value gives one."""
+    """Return a test of a time, as far as the value gives one.
+
+    Raises:
+        ValueError: It is to be before or after what is none.
+    """
+    if sign[0] in "<>" and _TIME.match(value.text) is None:
+        example = "a time like 2026-11-23 or 2026-11-23T18:27"
+        raise ValueError(f"expected {example}, got {value.text!r}")
     fits, length = _relation(sign, value), len(value.text)
     is_part = sign == "~" or value.pattern is not None or "*" in value.text
 
@@ -154,17 +162,21 @@ def time_test(sign: str, value: Value) -> Test:
     return test
 
 
-def whole_range(sign: str, value: Value) -> Test:
-    """Return a test of an integer.
+def number_test(sign: str, value: Value) -> Test:
+    """Return a test of a number.
 
     Raises:
-        ValueError: The value is no number.
+        ValueError: The value is none.
     """
-    ends = _ends(sign, value)
-    for end in ends or [value.text]:
-        if end and (value.pattern is not None or number_from(end) is None):
+    found = []
+    for end in _ends(sign, value) or (value.text,):
+        number = number_from(end)
+        if end and (value.pattern is not None or number is None):
             expected = "a number, or a range like 100..200 behind a :"
             raise ValueError(f"expected {expected}, got {end!r}")
+        found += [] if number is None else [number]
+    if found != sorted(found):
+        raise ValueError(f"expected the lesser number first, got {value.text!r}")
     return any_test(sign, value)
 
 

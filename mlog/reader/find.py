@@ -8,13 +8,16 @@ root are not followed; a path outside it is the caller's own choice.
 import json
 import os
 import re
+import shlex
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, groupby, islice
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 from mlog.errors import MlogError, RunNotFoundError
+from mlog.escaping import inline
 from mlog.layout import SegmentName, parse_segment, slug
 
 __all__ = [
@@ -179,8 +182,17 @@ def _first_ts(run: Path) -> str:
 
 
 def _display_name(run: Path) -> str:
-    """Return the name in `run.json`; empty when there is none to be read."""
-    return _field(_read(run / "run.json"), "display_name")
+    """Return the name in `run.json`, else in the events; empty when there is none."""
+    return _field(_read(run / "run.json"), "display_name") or _name_in_events(run)
+
+
+def _name_in_events(run: Path) -> str:
+    """Return the last name that the events of a run's first writer give it."""
+    name = ""
+    for line in _read(run / SegmentName("events").filename).split(b"\n"):
+        if b'"display_name"' in line:
+            name = _field_of_data(line, "display_name") or name
+    return name
 
 
 def _short_id(run: Path) -> str:
@@ -190,12 +202,23 @@ def _short_id(run: Path) -> str:
 
 def _field(text: bytes, key: str) -> str:
     """Return one text of a JSON object; empty text for anything unexpected."""
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        return ""
-    value = document.get(key) if isinstance(document, dict) else None
+    value = _object(text).get(key)
     return value if isinstance(value, str) else ""
+
+
+def _field_of_data(text: bytes, key: str) -> str:
+    """Return one text of what an event says, likewise."""
+    data = _object(text).get("data")
+    value = data.get(key) if isinstance(data, dict) else None
+    return value if isinstance(value, str) else ""
+
+
+def _object(text: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _read(path: Path, size: int = -1) -> bytes:
@@ -259,7 +282,7 @@ def _not_found(ref: str, runs: list[Path], root: Path, experiment: str | None) -
     if _nth(ref) is not None:
         return f"no run {ref!r}: only {len(runs)} in {where}"
     close = _closest(ref, runs)
-    offer = f"; did you mean {_listed(close)}?" if close else ""
+    offer = f"; did you mean {_listed(map(_typed, close))}?" if close else ""
     return f"no run {ref!r} in {where}{offer}; `mlog ls` lists the runs there"
 
 
@@ -269,6 +292,11 @@ def _closest(ref: str, runs: list[Path]) -> list[str]:
     named = ((run.name, _short_id(run), _display_name(run)) for run in runs)
     names = set(chain.from_iterable(named)) - {""}
     return get_close_matches(ref, sorted(names), n=3, cutoff=0.5)
+
+
+def _typed(name: str) -> str:
+    """Return a name as it is typed in a shell; what cannot be typed is shown escaped."""
+    return shlex.quote(name) if name.isprintable() else inline(name)
 
 
 def _listed(names: Iterable[str]) -> str:

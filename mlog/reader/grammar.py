@@ -20,6 +20,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, NoReturn, Protocol, TypeAlias, TypeVar
+from unicodedata import combining, east_asian_width
 
 from mlog.reader.comparing import OPERATORS, Value
 from mlog.reader.patterns import PatternError, pattern_of
@@ -353,7 +354,13 @@ class _Parser(Generic[S]):
 def _refuse(text: str, at: int, why: str) -> NoReturn:
     """Raise ValueError with the filter on a line, and a caret below the place."""
     shown = "".join(char if char.isprintable() else " " for char in text)
-    raise ValueError(f"filter: {why}\n  {shown}\n  {' ' * at}^")
+    raise ValueError(f"filter: {why}\n  {shown}\n  {' ' * _width(shown[:at])}^")
+
+
+def _width(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    wide = sum(east_asian_width(char) in "WF" for char in text)
+    return len(text) + wide - sum(combining(char) > 0 for char in text)
 
 
 def _negated(part: Leaf[S]) -> Leaf[S]:

@@ -23,6 +23,7 @@ from mlog.reader.comparing import (
     any_test,
     json_of,
     number_from,
+    number_test,
     text_test,
     time_test,
     word_test,
@@ -59,7 +60,12 @@ class _OfRuns:
     def field(self, name: str) -> Field[RunState] | None:
         """Return a field of a run."""
         found = _field(name)
-        return None if found is None else _tested(*found)
+        if found is None:
+            groups = ", ".join(f"{group}.{name}" for group in _NAMED)
+            raise ValueError(
+                f"no field {name!r}; there are {self.fields()} (so {groups})"
+            )
+        return _tested(*found)
 
     def fields(self) -> str:
         """Say which fields there are."""
@@ -176,6 +182,6 @@ _PLAIN: Mapping[str, tuple[_Get, Make]] = {
     "status": (lambda state: state.status, word_test),
     "host": (_host, text_test),
     "created": (lambda state: state.created, time_test),
-    "duration": (_duration, any_test),
-    "attempt": (lambda state: state.attempt, any_test),
+    "duration": (_duration, number_test),
+    "attempt": (lambda state: state.attempt, number_test),
 }

@@ -27,9 +27,9 @@ from mlog.reader.comparing import (
     any_test,
     json_of,
     number_from,
+    number_test,
     text_test,
     time_test,
-    whole_range,
 )
 from mlog.reader.grammar import Field, Filter, Leaf, Needle, Text, parse, unquoted
 from mlog.reader.levels import level_from, level_of
@@ -223,11 +223,11 @@ _PLAIN: Mapping[str, tuple[_Get, Make]] = {
     "level": (lambda subject: level_of(subject[0]), _level_test),
     **{key: (_text_at(key), text_test) for key in ("logger", "msg", "event")},
     "ts": (_text_at("ts"), time_test),
-    **{key: (_whole_at(key), whole_range) for key in ("step", "seq", "line")},
+    **{key: (_whole_at(key), number_test) for key in ("step", "seq", "line")},
     **{key: (_text_at(key), text_test) for key in ("file", "func", "thread", "task")},
     "stream": (_stream, text_test),
     "writer": (lambda subject: subject[1].writer, text_test),
-    "rank": (lambda subject: subject[1].rank or 0, whole_range),
-    "attempt": (lambda subject: subject[1].attempt, whole_range),
+    "rank": (lambda subject: subject[1].rank or 0, number_test),
+    "attempt": (lambda subject: subject[1].attempt, number_test),
     "host": (lambda subject: subject[1].host or MISSING, text_test),
 }

@@ -184,13 +184,18 @@ def read_values(
     *,
     rank: Rank = None,
     attempts: Attempts = "latest",
+    keep: bool = False,
 ) -> dict[str, "Values"]:
     """Return only the values of metrics, in order; at least one for each name.
 
     Faster than `read_histories`, the arguments of which it has. Typed values are the
     dicts of the file format.
+
+    Args:
+        folder, names, rank, attempts: As for `read_histories`.
+        keep: Whether what is read is kept for other processes, at the cost of that.
     """
-    parts = _read(folder, names, rank, attempts, bare=True)
+    parts = _read(folder, names, rank, attempts, bare=not keep)
     found = {name: _merged(part) for name, part in parts.items()}
     return {
         name: Values(_as_list(points.values), points.are_numbers)

@@ -1,8 +1,9 @@
 """What a run is by now: its facts, put together from the events of all its writers.
 
 The events are the truth. `run.json` repeats them, and is read only for what they do
-not say: the metrics of a run that has not ended, an end that a full disk kept out of
-them, and everything where no `run.start` is left. Invariants:
+not say: the metrics of a run that goes on (those of one that was killed come from their
+lines), an end that a full disk kept out of them, and everything where no `run.start` is
+left. Invariants:
 
 - Whatever the files hold, reading does not fail: a line, a value or a file that is not
   as it should be counts as not there.
@@ -21,14 +22,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mlog.errors import MlogError
 from mlog.reader.alive import is_alive, seconds_of
 from mlog.reader.document import Document
 from mlog.reader.events import WriterEvents, first_time, in_order, read_writers
 from mlog.reader.fields import mapping_from, text_from, whole_from
+from mlog.reader.summaries import read_summaries
 
 __all__ = ["Artifact", "RunState", "WriterState", "read_state"]
 
 _FINAL = ("Completed", "Failed", "Canceled")
+
+_MOST = 1 << 28
+"""Bytes of metrics that are read, the first time, of a run that was killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +268,7 @@ class _Story:
         self._word = "Running"
         self._end: dict[str, Any] = {}
         self._joined: dict[str, dict[str, Any]] = {}
+        self._summed: set[str] = set()  # writers that said what their metrics come to
 
     def tell(self, writer: WriterEvents, event: dict[str, Any]) -> None:
         """Add what an event says; one that is not known says nothing."""
@@ -299,6 +306,8 @@ class _Story:
         if not _summary(self._end.get("metrics")):
             state.metrics |= _summary(document.content.get("metrics"))
         state.metrics = self._joined | state.metrics
+        if any(self._was_killed(writer) for writer in state.writers):
+            state.metrics |= _summaries(state.folder)
         if self._end:
             state.ended = self._end["ts"] or None
             state.error = mapping_from(self._end.get("error")) or None
@@ -323,12 +332,17 @@ class _Story:
 
     def _finish(self, writer: WriterEvents, data: dict[str, Any], ts: str) -> None:
         state, metrics = self.state, _summary(data.get("metrics"))
+        if metrics:
+            self._summed.add(writer.name)
         if writer.main and writer.attempt < self._attempt:
             state.metrics = metrics | state.metrics
             return
         state.metrics |= metrics
         if text_from(data.get("status")):
             self._end = data | {"ts": ts}
+
+    def _was_killed(self, writer: WriterState) -> bool:
+        return not writer.alive and not writer.ended and writer.name not in self._summed
 
     def _is_alive(self, now: float) -> bool:
         state = self.state
@@ -431,6 +445,19 @@ _FACTS: Mapping[str, Callable[[RunState, dict[str, Any], str], None]] = {
     "run.model": _model,
     "run.snapshot": _snapshot,
 }
+
+
+def _summaries(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return what the metrics come to where somebody was killed who did not say so.
+
+    {} where they cannot be read, or are so many that it would take seconds: then what
+    `run.json` says, some seconds older, has to do.
+    """
+    try:
+        sizes = (file.lstat().st_size for file in folder.glob("metrics*.jsonl"))
+        return read_summaries(folder) if sum(sizes) <= _MOST else {}
+    except (OSError, MlogError):
+        return {}
 
 
 # --- values --------------------------------------------------------------------------

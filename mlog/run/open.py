@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
+from mlog.escaping import inline
 from mlog.layout import find_root, slug
 from mlog.reader.find import find_run, run_folders
 from mlog.reader.index import RunIndex
@@ -127,7 +128,8 @@ class RunList(Sequence[Run]):
         if not self._states:
             return "no runs"
         return "\n".join(
-            f"{s.experiment}/{s.run_id}  {s.status}  {s.name}" for s in self._states
+            inline(f"{s.experiment}/{s.run_id}  {s.status}  {s.name}")
+            for s in self._states
         )
 
     def rows(self) -> list[dict[str, Any]]:

@@ -383,7 +383,10 @@ class TestTrouble:
         make(2, experiment="ridge")
         result = ls("mnits")
         assert isinstance(result.exception, RunNotFoundError)
-        expected = f"no experiment 'mnits' in {run_dir}; there are mnist, ridge"
+        expected = f"no experiment 'mnits' in {run_dir}; did you mean mnist?"
+        assert told(result) == expected
+        result = ls("other")
+        expected = f"no experiment 'other' in {run_dir}; there are mnist, ridge"
         assert told(result) == expected
 
     def test_no_run_fits(self, ls: Ls, make: Make) -> None:

@@ -163,7 +163,7 @@ class TestChosen:
         make("a", 91)
         result = prune("--older-than", "90d", "--experiment", "mist", "--yes")
         assert isinstance(result.exception, MlogError)
-        assert "there are mnist" in str(result.exception)
+        assert "did you mean mnist?" in str(result.exception)
 
     def test_filter(self, prune: Prune, make: Made, run_dir: Path) -> None:
         make("a", 91, status="Failed")
@@ -205,6 +205,33 @@ class TestBest:
             make(f"{experiment}2", 91, experiment=experiment, mse=2)
         self.best(prune, "1", "--metric", "mse")
         assert left(run_dir) == ["x1", "y1"]
+
+    def test_an_experiment_without_the_metric_stays(
+        self, prune: Prune, make: Made, run_dir: Path
+    ) -> None:
+        """Nobody can say which of its runs are the best."""
+        make("x1", 91, experiment="x", mse=1)
+        make("x2", 91, experiment="x", mse=2)
+        make("y1", 91, experiment="y", loss=1)
+        result = self.best(prune, "1", "--metric", "mse")
+        assert left(run_dir) == ["x1", "y1"]
+        assert "y/y1 stays: no run of its experiment has mse\n" in result.stderr
+
+    def test_the_best_stays_though_it_was_killed(
+        self, prune: Prune, make: Made, run_dir: Path
+    ) -> None:
+        """It has no end that says how good it was; its lines do."""
+        make("a", 91, mse=2)
+        make("b", 91, mse=3)
+        run = make("killed", 91, mse=9)
+        (run / "run.json").unlink(missing_ok=True)
+        lines = (run / "events.jsonl").read_bytes().splitlines(keepends=True)
+        kept = [line for line in lines if b'.end"' not in line]
+        (run / "events.jsonl").write_bytes(b"".join(kept))
+        entry = {"ts": "2026-01-01T00:00:00.000000Z", "seq": 99, "metric": {"mse": 1}}
+        (run / "metrics.jsonl").write_bytes(json.dumps(entry).encode() + b"\n")
+        self.best(prune, "1", "--metric", "mse")
+        assert left(run_dir) == ["killed"]
 
     def test_a_misspelt_metric_removes_nothing(
         self, prune: Prune, make: Made, run_dir: Path

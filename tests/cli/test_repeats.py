@@ -107,7 +107,8 @@ class TestGrouped:
         places = [place_of[id(group.first)] for group in groups]
         assert places == sorted(places)
 
-    def test_it_starts_before_all_is_there(self) -> None:
+    @pytest.mark.parametrize(("step", "most"), [(1 / 10, 100), (0, 2_100)])
+    def test_it_starts_before_all_is_there(self, step: float, most: int) -> None:
         """A long log is not kept."""
         seen = 0
 
@@ -115,10 +116,20 @@ class TestGrouped:
             nonlocal seen
             while True:
                 seen += 1
-                yield found(str(seen))
+                yield found(str(seen), at=seen * step)
 
         assert next(grouped(endless())).first.entry["msg"] == "1"
-        assert seen < 100
+        assert seen <= most
+
+    def test_a_burst_of_many_ranks_is_put_together(self) -> None:
+        """Each of a hundred lines, though all ranks write them within a second."""
+        lines = [
+            found(f"line {n}", f"r{rank}", at=n / 1000)
+            for rank in range(8)
+            for n in range(100)
+        ]
+        lines.sort(key=lambda one: one.entry["ts"])
+        assert [group.count for group in grouped(lines)] == [8] * 100
 
 
 class TestNote:

@@ -130,7 +130,7 @@ class TestFacts:
         assert facts["status"] == ("Completed", "NotResponding")
         assert facts["duration"][0] == "1 min 30 s"
         assert "attempt" not in facts
-        assert found.packages == (Row("numpy", (ABSENT, "2.0")),)
+        assert (found.packages, len(found.unknown)) == ((), 1)
 
     def test_no_two_names_are_alike(self, tmp_path: Path) -> None:
         one, two = write(tmp_path, 1), write(tmp_path, 2)

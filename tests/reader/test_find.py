@@ -296,6 +296,23 @@ class TestNothingOrTooMuch:
         (run / "run.json").write_bytes(text)
         assert find_run("a", root=root) == run
 
+    @pytest.mark.parametrize("text", [None, "", "{", "{}", '{"display_name": ""}'])
+    def test_without_the_summary_the_events_name_it(
+        self, root: Path, make_run: MakeRun, text: str | None
+    ) -> None:
+        """As the list of runs does; the last name counts."""
+        run = make_run("e", "a1", name="gone")
+        (run / "run.json").unlink()
+        if text is not None:
+            (run / "run.json").write_text(text)
+        with open(run / "events.jsonl", "a") as file:
+            for event, name in (("run.start", "first"), ("run.update", "wide net")):
+                entry = {"ts": TS, "event": event, "data": {"display_name": name}}
+                file.write(json.dumps(entry) + "\n")
+        assert find_run("wide net", root=root) == run
+        with pytest.raises(RunNotFoundError):
+            find_run("first", root=root)
+
     def test_summary_that_is_a_link_or_no_file_is_not_read(
         self, root: Path, three: list[Path], tmp_path: Path
     ) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import operator
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -122,11 +123,36 @@ class TestFields:
         assert not parse_filter(f"{field}{sign}{value}")(state)
         assert parse_filter(f"{field}!={value}")(state)
 
-    @pytest.mark.parametrize("field", ["created", "duration", "host"])
-    def test_facts_may_be_missing_too(self, field: str) -> None:
+    @pytest.mark.parametrize(
+        ("field", "value"), [("created", "2026"), ("duration", "0"), ("host", "0")]
+    )
+    def test_facts_may_be_missing_too(self, field: str, value: str) -> None:
         empty = RunState(Path("/runs/e/r"), "r")
-        assert not parse_filter(f"{field}>=0 or {field}<=0 or {field}~0")(empty)
-        assert parse_filter(f"{field}!=0")(empty)
+        fits = f"{field}>={value} or {field}<={value} or {field}~{value}"
+        assert not parse_filter(fits)(empty)
+        assert parse_filter(f"{field}!={value}")(empty)
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("created>=yesterday", "expected a time like 2026-11-23"),
+            ("created<23:37", "got '23:37'"),
+            ("duration>x", "expected a number"),
+            ("attempt=last", "expected a number"),
+            ("attempt:3..1", "expected the lesser number first, got '3..1'"),
+            ("mse<3", "so metric.mse, param.mse, tag.mse"),
+        ],
+    )
+    def test_what_can_never_fit_is_refused(self, text: str, expected: str) -> None:
+        """With a caret below it."""
+        with pytest.raises(ValueError, match=re.escape(expected)) as caught:
+            parse_filter(text)
+        assert str(caught.value).endswith("^")
+
+    def test_the_caret_stands_below_wide_characters_too(self) -> None:
+        with pytest.raises(ValueError, match="got the end") as caught:
+            parse_filter("日本 and (")
+        assert str(caught.value).split("\n")[-1] == f"  {' ' * 10}^"
 
 
 class TestComparing:
