@@ -66,9 +66,9 @@ def command(
     """Check that nothing logged to RUN (default: latest) is lost.
 
     Each process numbers its entries, so for each there is a verdict. "complete": all
-    numbers up to its end are there. "lost": some are missing. "tail unproved": none
-    is missing, but the process was killed or still runs, so that nobody can tell
-    whether there was one more.
+    numbers up to its end are there. "lost": some are missing; "unreadable": they may
+    be in files that cannot be read. "tail unproved": none is missing, but the process
+    was killed or still runs, so that nobody can tell whether there was one more.
 
     The exit code is 0 when nothing is lost or damaged, else 1.
     """
@@ -153,8 +153,10 @@ def _verdict(check: RunCheck) -> str:
 
 def _troubles(check: RunCheck) -> Iterator[str]:
     writers = check.writers
-    if lost := sum(writer.lost.count for writer in writers):
+    if lost := sum(w.lost.count for w in writers if w.verdict == "lost"):
         yield "1 entry lost" if lost == 1 else f"{lost:,} entries lost"
+    if unseen := sum(w.lost.count for w in writers if w.verdict == "unreadable"):
+        yield f"{count_text(unseen, 'number')} not seen"
     if damaged := sum(writer.damaged for writer in writers):
         yield count_text(damaged, "damaged line")
     if unreadable := sum(len(writer.unreadable) for writer in writers):
@@ -219,7 +221,10 @@ def _writer_lines(writer: WriterCheck) -> Iterator[str]:
 def _first_line(writer: WriterCheck) -> str:
     if writer.lost.count:
         of = _entries(writer.last + 1)
-        return f"lost {writer.lost.count:,} of {of}: {_ranges(writer.lost)}"
+        text = f"{writer.lost.count:,} of {of}"
+        if writer.verdict == "unreadable":
+            return f"{text} not seen, as files cannot be read: {_ranges(writer.lost)}"
+        return f"lost {text}: {_ranges(writer.lost)}"
     why = "" if writer.ended else " (it still runs)" if writer.alive else " (no end)"
     return f"{writer.verdict}{why}, {_entries(writer.entries)}"
 

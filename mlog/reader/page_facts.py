@@ -45,6 +45,7 @@ SYMBOLS = {
 }
 """What stands before the status."""
 
+_CHILDREN = 4
 SAMPLE = "So many points: curves show a sample of them, and may miss spikes."
 """What a page says whose `is_sample` is set."""
 
@@ -280,7 +281,7 @@ def facts_of(page: Page) -> dict[str, str]:
         "started": moment(state.created),
         "duration": span(state.duration),
         "attempt": str(state.attempt) if state.attempt > 1 else "",
-        "children": f"{len(state.children):,}" if state.children else "",
+        "children": _children(state),
         "parent": Path(state.parent).name if state.parent else "",
         "host": ", ".join(islice(hosts, 4)),
         "processes": str(len(state.writers)) if several else "",
@@ -293,6 +294,13 @@ def facts_of(page: Page) -> dict[str, str]:
 def heading(state: RunState) -> tuple[str, str]:
     """Return experiment and name."""
     return one_line(state.experiment or "?"), one_line(state.name or state.run_id)
+
+
+def _children(state: RunState) -> str:
+    """Say how many children there are, and which were the first."""
+    ids = [Path(child).name for child in state.children[:_CHILDREN]]
+    more = ", …" if len(state.children) > len(ids) else ""
+    return f"{len(state.children):,}: {', '.join(ids)}{more}" if ids else ""
 
 
 def _trouble(log: LogFacts) -> str:

@@ -41,7 +41,7 @@ from mlog.reader.page_words import (
 from mlog.reader.series import History
 from mlog.reader.state import Artifact, RunState
 
-__all__ = ["content_of", "page_html"]
+__all__ = ["content_of", "page_html", "undrawn"]
 
 _MAX_ROWS = 300  # metrics, params and tags
 _MAX_FILES = 60
@@ -249,7 +249,17 @@ def _metrics_html(page: Page, max_curves: int) -> str:
     )
     drawn = f'<div class="curves">{curves}</div>' if curves else ""
     drawn += f'<p class="muted">{SAMPLE}</p>' if page.is_sample else ""
+    drawable = sum(one.count > 1 for one in page.summaries.values())
+    drawn += undrawn(drawable - curves.count("<svg"))
     return f"<section>{drawn}{_folded('Metrics', count, table)}</section>"
+
+
+def undrawn(count: int) -> str:
+    """Say how many metrics have no picture, "" for none; all are in the table."""
+    if count <= 0:
+        return ""
+    metrics = "1 more metric has" if count == 1 else f"{count:,} more metrics have"
+    return f'<p class="muted">{metrics} no picture here.</p>'
 
 
 def _curves(page: Page, most: int) -> Iterator[History]:

@@ -17,7 +17,7 @@ from mlog.reader.curves import markup
 from mlog.reader.fields import mapping_from, text_from
 from mlog.reader.numbers import exact, short
 from mlog.reader.page_facts import SAMPLE, SYMBOLS, Page, heading, tail_of
-from mlog.reader.page_html import page_html
+from mlog.reader.page_html import page_html, undrawn
 from mlog.reader.page_words import (
     cut,
     moment,
@@ -402,7 +402,12 @@ def _table(
 def _curves(found: Comparison, most: int) -> str:
     """Return the curves of the first metrics, those of all runs in one picture each."""
     drawn = filter(None, (overlay(r.name, _histories(r, found)) for r in found.metrics))
-    pictures = "".join(islice(drawn, max(0, most)))
+    chosen = list(islice(drawn, max(0, most)))
+    pictures = "".join(chosen)
+    drawable = sum(
+        any(one is not None and one.count > 1 for one in row.found)
+        for row in found.metrics
+    )
     if not pictures:
         return ""
     notes = []
@@ -411,6 +416,7 @@ def _curves(found: Comparison, most: int) -> str:
     if any(page.is_sample for page in found.pages):
         notes.append(SAMPLE)
     note = f'<p class="muted">{" ".join(notes)}</p>' if notes else ""
+    note += undrawn(drawable - len(chosen))
     many = " many" if len(found.names) > 3 else ""
     return (
         f"<section><h2>Curves</h2>{_legend(found)}"

@@ -17,7 +17,7 @@ __all__ = [
     "WriterCheck",
 ]
 
-Verdict: TypeAlias = Literal["complete", "lost", "tail unproved"]
+Verdict: TypeAlias = Literal["complete", "lost", "unreadable", "tail unproved"]
 Range: TypeAlias = tuple[int, int]
 """First and last, both included."""
 
@@ -90,7 +90,7 @@ class WriterCheck:
         ended: Whether there is a `writer.end`.
         entries: How many were read.
         last: The highest number that was read, or that its end tells; -1: none.
-        lost: Numbers that nothing explains.
+        lost: Numbers that nothing explains; where files are unreadable, maybe these.
         in_flight: Numbers that may not have been given to a file when it died.
         dropped: Missing numbers that a `run.dropped` names.
         reasons: Of those drops.
@@ -123,7 +123,7 @@ class WriterCheck:
     def verdict(self) -> Verdict:
         """What the numbers say, in a word or two."""
         if self.lost.count:
-            return "lost"
+            return "unreadable" if self.unreadable else "lost"
         return "complete" if self.ended else "tail unproved"
 
     @property

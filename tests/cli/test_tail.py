@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import pytest
 
-from mlog.cli.tail import follow
+from mlog.cli.tail import _Dead, follow
 from mlog.reader.follow import Found
 from mlog.reader.several import RunsFollower
 from tests.cli.conftest import Child, Mlog
@@ -759,6 +759,43 @@ class TestFollow:
         found: list[Found] = []
         follow(RunsFollower([run]), shown(found), clock=fake_clock, sleep=sleep)
         assert [one.entry["seq"] for one in found] == [1, 2, 3]
+
+    def test_after_ten_quiet_seconds_it_asks_why(
+        self, run: Path, fake_clock: FakeClock
+    ) -> None:
+        """Again after ten more, and anew when something came in between."""
+        asked: list[float] = []
+        begin, looks = fake_clock(), 0
+
+        def sleep(seconds: float) -> None:
+            nonlocal looks
+            looks += 1
+            fake_clock.advance(1.0)
+            if looks == 25:
+                add(run, "logs.jsonl", log(1, "late"))
+            if looks == 40:
+                add(run, "events.jsonl", line(2, event="run.end", data={}))
+
+        def quiet() -> None:
+            asked.append(fake_clock() - begin)
+
+        follow(
+            RunsFollower([run]), shown([]), quiet=quiet, clock=fake_clock, sleep=sleep
+        )
+        assert asked == [10.0, 20.0, 35.0]
+
+    def test_a_run_that_was_killed_is_told_of_once(
+        self, run: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """It may be gone on with, so that it is still waited for."""
+        add(run, "events.jsonl", line(0, event="writer.start", data={"attempt": 1}))
+        dead = _Dead(RunsFollower([run]))
+        dead()
+        dead()
+        assert capsys.readouterr().err == (
+            f"mlog: {run.name} does not respond and may have been killed; waiting for "
+            "it to be gone on with (Ctrl-C ends)\n"
+        )
 
     def test_level_holds_for_what_comes(self, start: Child) -> None:
         writer = start("-c", WRITER, stdin=subprocess.PIPE, stderr=None)

@@ -279,6 +279,7 @@ class TestDamage:
             "a link, not followed"
         ]
         assert (found.is_whole, found.writers[0].lost.count) == (False, 4)
+        assert found.writers[0].verdict == "unreadable"
 
     def test_all_events_gone(self, ended: Path) -> None:
         """Then nothing tells of the writer but its numbers."""
