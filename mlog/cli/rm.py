@@ -52,6 +52,7 @@ __all__ = [
 _LIVE = frozenset(
     "NotStarted Queued Preparing Running CancelRequested Finalizing".split()
 )
+_BY_EFFECTIVE_ID = os.access in os.supports_effective_ids
 _LEFT_OVER = re.compile(r"\.removed-.+-[0-9a-f]{8}", re.DOTALL)
 _MAX_NAME = 200
 _MAX_DOCUMENT = 64 << 20
@@ -540,7 +541,9 @@ def _closed_in(folder: Path) -> Path | None:
     It is looked at beforehand, so that such a run stays whole and in its place.
     """
     for path, folders, files in os.walk(folder):
-        if (folders or files) and not os.access(path, os.W_OK | os.X_OK):
+        if (folders or files) and not os.access(
+            path, os.W_OK | os.X_OK, effective_ids=_BY_EFFECTIVE_ID
+        ):
             return Path(path)
     return None
 

@@ -103,6 +103,25 @@ def test_runs_that_have_no_room_come_below(make: Make) -> None:
     assert max(map(len, lines)) <= 80
 
 
+def test_a_long_text_leaves_room_for_the_run_beside(make: Make) -> None:
+    """Numbers of both and how far they are apart are still there."""
+    make("a", (1.0, 2.0), long="x" * 200)
+    make("b", (1.0, 3.0), long="x" * 199)
+    lines = shown("a", "b", width=80)
+    assert lines[0].split() == ["a", "b"]
+    (row,) = [line for line in lines if line.startswith("  loss")]
+    assert row.split()[:3] == ["loss", "2", "3"]
+    assert "+1 (+50 %)" in row
+
+
+def test_packages_that_are_not_known_differ_in_nothing(make: Make) -> None:
+    """As of a run that was killed before it could say."""
+    make("a").event("run.environment", packages={"numpy": "1", "x": "1"})
+    make("b")
+    for more in ([], ["--packages"]):
+        assert shown("a", "b", *more)[-1] == "  packages of b are not known"
+
+
 def test_long_and_odd_texts_stay_on_their_line(make: Make) -> None:
     make("a", **{"p\x1b[2J": "x\n" * 100})
     make("b", **{"p\x1b[2J": "y"})

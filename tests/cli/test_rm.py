@@ -162,6 +162,23 @@ class TestKept:
             run.log("loss", 1)
             self.assert_stays(rm, run_dir, f"process {os.getpid()} on ")
 
+    def test_one_out_of_which_nothing_may_be_removed(
+        self, rm: Rm, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It stays whole. Root may do all, so what the system says is a stand-in's."""
+        open_since(run_dir, 3600)
+        closed = run_dir / "mnist" / ONE / "artifacts"
+        closed.mkdir()
+        (closed / "file").touch()
+        access = os.access
+
+        def answer(path: str, mode: int, **how: Any) -> bool:
+            return path != str(closed) and access(path, mode, **how)
+
+        monkeypatch.setattr(os, "access", answer)
+        self.assert_stays(rm, run_dir, f"you may not remove what is in {closed}")
+        assert (closed / "file").exists()
+
     def test_one_that_is_written_elsewhere(self, rm: Rm, run_dir: Path) -> None:
         """There is no lock to be seen, but a sign of life in the last minutes."""
         open_since(run_dir, 60)

@@ -267,6 +267,16 @@ class TestNothingOrTooMuch:
             find_run("basline", root=root)
         assert str(root) in str(caught.value)
 
+    def test_a_name_is_offered_as_it_can_be_typed(
+        self, root: Path, make_run: MakeRun
+    ) -> None:
+        """In quotes where it needs them; nothing in it reaches the terminal as it is."""
+        make_run("e", "one", name="wide net")
+        make_run("e", "two", name="wide\x1b[2Jnot")
+        with pytest.raises(RunNotFoundError) as caught:
+            find_run("wide nat", root=root)
+        assert "did you mean 'wide net', wide\\x1b[2Jnot?" in str(caught.value)
+
     def test_closest_ids_are_offered(self, root: Path, three: list[Path]) -> None:
         """Also of what `mlog ls` shows of them."""
         with pytest.raises(RunNotFoundError, match=r"did you mean cccccc\?"):
