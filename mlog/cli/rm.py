@@ -3,17 +3,12 @@
 Invariants:
 
 - A run that is live stays, also one that has come to life while the user was asked; so
-  does one of which not all is known to be sent, and one with a child that stays.
-- What is removed lies below the root and is reached by no link; links in it are removed
-  themselves, not what they point at.
-- A run is first renamed to `.removed-<id>-<8 hex digits>`, which no reader takes for a
-  run, and then removed. What an interrupted removal leaves goes with the next one.
+  does one of which not all is known to be sent (see `protected`), and one with a child
+  that stays.
+- How the others go says `removing`.
 """
 
 import os
-import re
-import shutil
-import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -25,13 +20,12 @@ import orjson
 
 from mlog.cli.completing import complete_run
 from mlog.cli.options import RunCommand, dir_option, find, root_of, typed
+from mlog.cli.protected import why_protected
+from mlog.cli.removing import remove_run, size_of, sweep
 from mlog.cli.table import Column, fitted, print_lines, table_lines, width_of
-from mlog.errors import MlogError, UnsafePathError, told
+from mlog.errors import MlogError, told
 from mlog.escaping import inline
 from mlog.folder import read_from
-from mlog.layout import parse_segment
-from mlog.reader.alive import SILENCE, is_alive
-from mlog.reader.events import read_writers
 from mlog.reader.find import iter_runs
 from mlog.reader.page_words import count_text, moment, one_line, size_text
 from mlog.reader.state import RunState, read_state
@@ -49,17 +43,8 @@ __all__ = [
     "root_of",
 ]
 
-_LIVE = frozenset(
-    "NotStarted Queued Preparing Running CancelRequested Finalizing".split()
-)
-_BY_EFFECTIVE_ID = os.access in os.supports_effective_ids
-_LEFT_OVER = re.compile(r"\.removed-.+-[0-9a-f]{8}", re.DOTALL)
-_MAX_NAME = 200
 _MAX_DOCUMENT = 64 << 20
-_MAX_CURSOR = 1 << 20
 _MAX_NAMED = 4
-_BY_FD = os.rename in os.supports_dir_fd and shutil.rmtree.avoids_symlink_attacks
-_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 _EXAMPLES = """\b
 Examples:
@@ -239,7 +224,7 @@ class _Planner:
             return f"it is not in {self._root}: name its root with --dir"
         try:
             state = self._states[folder] = read_state(folder)
-            reason = _why_protected(state) or self._spare(state)
+            reason = why_protected(state) or self._spare(state)
         except (MlogError, OSError) as exc:
             return f"it cannot be read: {told(exc)}"
         return reason or self._why_by_children(folder)
@@ -264,7 +249,7 @@ class _Planner:
         done.add(folder)
         for child in self._children.get(_key(folder), []):
             yield from self._family(child, done)
-        yield Going(self._states[folder], _size(folder))
+        yield Going(self._states[folder], size_of(folder))
 
 
 def _children_below(root: Path) -> dict[str, list[Path]]:
@@ -296,126 +281,6 @@ def _key(run: Path) -> str:
     return "/".join(run.parts[-2:])
 
 
-def _size(folder: Path) -> int:
-    """Return the bytes of all files in a folder; of one with two names there once."""
-    total, seen = 0, set[int]()
-    for path, _, names in os.walk(folder):
-        for name in names:
-            try:
-                status = os.lstat(os.path.join(path, name))
-            except OSError:  # removed just now
-                continue
-            if status.st_ino not in seen:
-                total += status.st_size
-            if status.st_nlink > 1:
-                seen.add(status.st_ino)
-    return total
-
-
-# --- what stays ----------------------------------------------------------------------
-
-
-def _why_protected(state: RunState) -> str:
-    """Return why nobody should remove a run; "" where there is no reason."""
-    return _why_live(state) or _why_unsent(state.folder)
-
-
-def _why_live(state: RunState) -> str:
-    """Return by what a run is seen to be live."""
-    alive = [writer for writer in state.writers if writer.alive]
-    if alive:
-        writer = alive[0]
-        where = f"process {writer.pid} on {writer.host}" if writer.pid else "a process"
-        return f"{where} still writes it"
-    goes_on = state.ended is None and state.status != "NotResponding"
-    if goes_on or state.status in _LIVE:
-        return f"it is {state.status}"
-    known = {writer.name for writer in state.writers}
-    for other in read_writers(state.folder):
-        if other.name not in known and _may_live(state, other.name, other.seen):
-            return "somebody may be writing it; try again in some minutes"
-    return ""
-
-
-def _may_live(state: RunState, writer: str, seen: str) -> bool:
-    """Whether a writer may be alive of which no start can be read."""
-    if seen:
-        place = {"host": "", "boot": "", "seen": seen}
-        return is_alive(state.folder, writer, now=state.read_at, **place)
-    # One that is just beginning; a look at its lock could keep it from getting that.
-    return state.read_at - _newest_change(state.folder) < SILENCE
-
-
-def _newest_change(folder: Path) -> float:
-    """Return when anything directly in a folder was changed last."""
-    with os.scandir(folder) as found:
-        times = [entry.stat(follow_symlinks=False).st_mtime for entry in found]
-    return max(times, default=0.0)
-
-
-def _why_unsent(folder: Path) -> str:
-    """Return why a run is not known to be sent as a whole; "" where it need not be."""
-    place = folder / ".ship"
-    if place.is_symlink():
-        return "nobody can tell whether it was sent: .ship is a link"
-    try:
-        names = sorted(os.listdir(place))
-    except FileNotFoundError:
-        return ""
-    except OSError as exc:
-        return f"nobody can tell whether it was sent: .ship: {exc.strerror}"
-    for name in names:
-        if name.endswith(".dead.jsonl") and (place / name).lstat().st_size:
-            return f"entries of it were refused: see .ship/{name}"
-    cursors = [name for name in names if name.endswith(".json")]
-    if not cursors:
-        return "nobody can tell whether it was sent: .ship has no cursor"
-    sizes = _segment_sizes(folder)
-    return next(filter(None, (_why_behind(place, name, sizes) for name in cursors)), "")
-
-
-def _segment_sizes(folder: Path) -> dict[str, int]:
-    names = [name for name in os.listdir(folder) if parse_segment(name) is not None]
-    return {name: (folder / name).lstat().st_size for name in names}
-
-
-def _why_behind(place: Path, name: str, sizes: dict[str, int]) -> str:
-    """Return why a cursor does not say that all was sent.
-
-    It says so only if it names every segment with its whole size: as
-    `{"logs.jsonl": 120, …}` or `{"logs.jsonl": {"offset": 120}, …}`, on top or in
-    `segments`. A half line behind the offset, that nobody will complete, is `torn`.
-    """
-    try:
-        with read_from(place / name) as file:
-            found = orjson.loads(file.read(_MAX_CURSOR))
-    except (OSError, ValueError):
-        found = None
-    if isinstance(found, dict) and isinstance(found.get("segments"), dict):
-        found = found["segments"]
-    offsets = _offsets(found) if isinstance(found, dict) else {}
-    if not offsets:
-        return f"nobody can tell whether it was sent: .ship/{name} is not understood"
-    if offsets.items() >= sizes.items():
-        return ""
-    return f"not all of it was sent: .ship/{name}"
-
-
-def _offsets(found: dict[str, Any]) -> dict[str, Any]:
-    """Return the offset of each segment that a cursor names."""
-    return {
-        name: _offset(value) if isinstance(value, dict) else value
-        for name, value in found.items()
-        if parse_segment(name) is not None
-    }
-
-
-def _offset(position: dict[str, Any]) -> Any:
-    offset, torn = position.get("offset"), position.get("torn", 0)
-    whole = isinstance(offset, int) and isinstance(torn, int)
-    return offset + torn if whole else offset
-
-
 # --- doing it ------------------------------------------------------------------------
 
 
@@ -433,7 +298,7 @@ def carry_out(root: Path, plan: Plan, options: Options) -> None:
         if plan.going and not (options.yes or _asks(plan)):
             click.echo("mlog: nothing removed", err=True)
             raise SystemExit(1)
-        left, gone = _sweep(root), _remove_all(root, plan)
+        left, gone = sweep(root), _remove_all(root, plan)
         _tell_kept(plan.kept[told:])
     _conclude(plan, options, gone, left)
     if not gone and not left:
@@ -508,9 +373,9 @@ def _remove_all(root: Path, plan: Plan) -> list[Going]:
         folder, parent = going.state.folder, going.state.parent
         reason = with_child.get(_key(folder), "")
         try:
-            reason = reason or _why_protected(read_state(folder))
+            reason = reason or why_protected(read_state(folder))
             if not reason:
-                _remove(root, folder)
+                remove_run(root, folder)
                 gone.append(going)
         except (MlogError, OSError) as exc:
             reason = told(exc)
@@ -519,101 +384,3 @@ def _remove_all(root: Path, plan: Plan) -> list[Going]:
             if parent:
                 with_child[_key(Path(parent))] = f"its child {folder.name} stays"
     return gone
-
-
-def _remove(root: Path, folder: Path) -> None:
-    if closed := _closed_in(folder):
-        raise MlogError(f"you may not remove what is in {closed}")
-    with _Experiment(root / folder.parent.name) as experiment:
-        hidden = experiment.hide(folder.name)
-        try:
-            experiment.remove(hidden)
-        except OSError as exc:
-            where = experiment.path / hidden
-            raise MlogError(
-                f"not all of it could be removed, see {where}: {told(exc)}"
-            ) from exc
-
-
-def _closed_in(folder: Path) -> Path | None:
-    """Return a folder of a run out of which nothing may be removed; None: there is none.
-
-    It is looked at beforehand, so that such a run stays whole and in its place.
-    """
-    for path, folders, files in os.walk(folder):
-        if (folders or files) and not os.access(
-            path, os.W_OK | os.X_OK, effective_ids=_BY_EFFECTIVE_ID
-        ):
-            return Path(path)
-    return None
-
-
-def _sweep(root: Path) -> int:
-    """Finish interrupted removals; return how many bytes that has freed."""
-    freed = 0
-    for path in _folders(root):
-        try:
-            with _Experiment(path) as experiment:
-                for name in filter(_LEFT_OVER.fullmatch, experiment.names()):
-                    size = _size(path / name)
-                    experiment.remove(name)
-                    freed += size
-        except (OSError, UnsafePathError):  # somebody else's, or just being removed
-            continue
-    return freed
-
-
-def _folders(root: Path) -> list[Path]:
-    try:
-        with os.scandir(root) as found:
-            return [Path(e) for e in found if e.is_dir(follow_symlinks=False)]
-    except OSError:
-        return []
-
-
-class _Experiment:
-    """A folder of runs, held open, so that nobody can put a link into its place."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        if _BY_FD:
-            self._at = os.open(path, _FOLDER | os.O_NOFOLLOW)
-        elif path.is_symlink():
-            raise UnsafePathError(f"{path} is a link; links are not followed")
-
-    def __enter__(self) -> "_Experiment":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if _BY_FD:
-            os.close(self._at)
-
-    def names(self) -> list[str]:
-        """Return the names in it."""
-        return os.listdir(self._at if _BY_FD else self.path)
-
-    def hide(self, name: str) -> str:
-        """Give a run a name that is no run's; return that."""
-        hidden = f".removed-{name[:_MAX_NAME]}-{os.urandom(4).hex()}"
-        if _BY_FD:
-            status = os.stat(name, dir_fd=self._at, follow_symlinks=False)
-        else:
-            status = os.lstat(self.path / name)
-        if not stat.S_ISDIR(status.st_mode):
-            raise UnsafePathError(f"{self.path / name} is no folder, or a link")
-        if _BY_FD:
-            os.rename(name, hidden, src_dir_fd=self._at, dst_dir_fd=self._at)
-        else:
-            os.rename(self.path / name, self.path / hidden)
-        return hidden
-
-    def remove(self, name: str) -> None:
-        """Remove a folder with all that is in it; a link in it is removed itself."""
-        while name in self.names():
-            try:
-                if _BY_FD:
-                    shutil.rmtree(name, dir_fd=self._at)
-                else:
-                    shutil.rmtree(self.path / name)
-            except FileNotFoundError:  # another command removes it, too
-                continue
