@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 _PLAIN = re.compile(r"[A-Za-z0-9_@%+,./=][A-Za-z0-9_@%+,./=-]*")
+_FRESH_ID = re.compile(r"[0-9]{8}-[0-9]{6}-([0-9a-f]{6})")
 _MAX_NAMED = 200
 _MAX_OFFERED = 500
 _MAX_DOCUMENT = 4 << 20
@@ -65,7 +66,7 @@ def _offering(
 
 @_offering
 def complete_run(ctx: click.Context, root: Path, typed: str) -> _Words:
-    """Offer ids and names of runs, the newest first, and EXPERIMENT/ID after a slash."""
+    """Offer ids, whole and short, and names, the newest first; EXPERIMENT/ID after a slash."""
     runs = list(iter_runs(root))
     if "/" in typed:
         for run in runs:
@@ -79,6 +80,9 @@ def complete_run(ctx: click.Context, root: Path, typed: str) -> _Words:
             yield name, f"{run.parent.name}/{run.name}"
     for run in newest:
         yield run.name, run.parent.name
+    for run in newest:
+        if (found := _FRESH_ID.fullmatch(run.name)) is not None:
+            yield found[1], f"{run.parent.name}/{run.name}"  # as lists show it
 
 
 @_offering

@@ -151,7 +151,7 @@ def _folder(run: str, metrics: tuple[str, ...], dir_: str | None) -> Path:
     try:
         return find(run, dir_)
     except MlogError as exc:
-        if metrics:
+        if metrics or run == "latest":
             raise
         text = f"{exc}; for a metric of the newest run: `mlog plot latest {run}`"
         raise MlogError(text) from exc

@@ -40,8 +40,10 @@ def find_run(ref: str, *, root: Path, experiment: str | None = None) -> Path:
     """Find the folder of the run that `ref` stands for.
 
     The first of these that fits decides: `latest`, or `-1`, `-2`, … for the newest,
-    second newest; the id; `<experiment>/<id>`; a path; the run's name; the beginning
-    of the id, or its six last digits as printed at the start; the beginning of these.
+    second newest; the id; `<experiment>/<id>`; a path; the run's name;
+    `<experiment>/<name>`; the beginning of the id, or its six last digits as printed at
+    the start; the beginning of these. An experiment is named as its folder or as users
+    call it.
 
     Newest is what was created last, by the time in the id or else that of the run's
     first event: going on with an old run does not make it new. Reads `run.json` and
@@ -129,15 +131,20 @@ def _fitting(
     if not ref:
         return []
     folder = slug(ref)
+    above, slash, rest = ref.rpartition("/")
+    experiments = (above, slug(above)) if slash else ()
 
     def those(fits: Callable[[Path], bool]) -> list[Path]:
         return [run for run in runs if fits(run) and counts(run)]
 
     return (
         those(lambda run: run.name == folder)
-        or those(lambda run: f"{run.parent.name}/{run.name}" == ref)
+        or those(lambda run: run.name == rest and run.parent.name in experiments)
         or _at_path(ref, root, counts)
         or those(lambda run: _display_name(run) == ref)
+        or those(
+            lambda run: run.parent.name in experiments and _display_name(run) == rest
+        )
         or those(lambda run: run.name.startswith(ref) or _short_id(run) == ref)
         or those(lambda run: _short_id(run).startswith(ref))
     )

@@ -140,6 +140,10 @@ class TestOffers:
         assert "two words" not in words
         assert offer(command, "par") == ["parent"]
 
+    def test_short_ids_as_lists_show_them(self, runs: Path, offer: Offer) -> None:
+        short = runs.name.rpartition("-")[2]
+        assert short in offer("show", short[:3])
+
     def test_several_runs(self, runs: Path, offer: Offer) -> None:
         assert offer("compare", "latest", "par") == ["parent"]
 

@@ -191,6 +191,17 @@ class TestFindRun:
         with pytest.raises(RunNotFoundError, match="experiment 'mnist'"):
             find_run(NEW, root=root, experiment="mnist")
 
+    @pytest.mark.parametrize(
+        "ref", ["my exp/one", f"{slug('my exp')}/one", "my exp/wide net"]
+    )
+    def test_experiment_stands_in_front_by_either_name(
+        self, root: Path, make_run: MakeRun, ref: str
+    ) -> None:
+        """Before an id or a name."""
+        run = make_run(slug("my exp"), "one", name="wide net")
+        make_run("other", "one", name="wide net")
+        assert find_run(ref, root=root) == run
+
     def test_experiment_is_given_by_its_name(
         self, root: Path, make_run: MakeRun
     ) -> None:
