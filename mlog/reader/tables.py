@@ -168,6 +168,9 @@ _LEVELS = """case level
 _GUESS = re.compile(r' Did you mean "([^"]*)"\?')
 _GLOB = re.compile(r"[*?\[]")
 
+_COPY_MEMORY = "128MB"
+"""Of DuckDB while it writes a file: enough for a run of any length."""
+
 _QUERIES = frozenset({"SELECT", "EXPLAIN", "MULTI"})  # MULTI: a pivot
 _kept: list["DuckDBPyConnection"] = []
 """What relations need; before DuckDB 2 they do not keep it themselves."""
@@ -354,8 +357,15 @@ def write_parquet(folders: Sequence[Path], sql: str, path: Path) -> None:
     if tables.failed:
         raise QueryError(tables.reason)
     copied = f"copy ({sql}) to {_quoted(str(path))} (format parquet, compression zstd)"
+    connection.execute("set threads = 1")  # in order, without holding what is late
+    connection.execute("set preserve_insertion_order = false")
+    connection.execute(f"set memory_limit = '{_COPY_MEMORY}'")
     with _told():
-        _wait(connection, connection.execute, copied)
+        try:
+            _wait(connection, connection.execute, copied)
+        except _duckdb().OutOfMemoryException:  # very long values
+            connection.execute("reset memory_limit")
+            _wait(connection, connection.execute, copied)
 
 
 # --- SQL -----------------------------------------------------------------------------

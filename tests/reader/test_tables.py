@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import duckdb
 import orjson
 import pytest
 
@@ -458,3 +459,14 @@ def test_parquet(root: Path, tmp_path: Path) -> None:
     assert found["value"] == [0.5, 0.25, 1.0, 3.0]
     with pytest.raises(QueryError, match="gone"):
         write_parquet([root / "gone"], "from metrics", path)
+
+
+def test_what_needs_more_memory_than_usual_is_written_too(tmp_path: Path) -> None:
+    """A run of any length needs little; only rows that are very long need more."""
+    entries = [{"step": n, "metric": {"loss": n}} for n in range(150)]
+    write(tmp_path, "e/long", "metrics.jsonl", *entries)
+    path = tmp_path / "found.parquet"
+    sql = "select step, repeat(run_id || step, 200000) as text from metrics"
+    write_parquet(list(iter_runs(tmp_path)), sql, path)
+    found = duckdb.execute("select count(*) from read_parquet($1)", [str(path)])
+    assert found.fetchall() == [(150,)]
