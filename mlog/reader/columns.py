@@ -239,7 +239,9 @@ class _Turns:
     reading, which is made to return objects, they are left as they are.
     """
 
-    __slots__ = ("_at", "_bare", "_count", "_flat", "_objects", "_phase", "_rows")
+    __slots__ = (
+        *("_at", "_bare", "_count", "_flat", "_kept", "_objects", "_phase", "_rows"),
+    )
 
     def __init__(self, rows: list[_Rows], bare: bool) -> None:
         """Begin with none.
@@ -254,7 +256,8 @@ class _Turns:
         self._at = 0  # its index
         self._count = 0
         self._flat = bytearray()
-        self._objects: list[Any] = []
+        self._objects: list[list[Any]] = []
+        self._kept = 0  # how many
 
     def add(self, at: int, metrics: list[Any]) -> bool:
         """Take metrics whose names come as before; return whether they do.
@@ -275,7 +278,7 @@ class _Turns:
         if self._bare:
             if not are_numbers(values):
                 return False
-            self._objects += values
+            self._keep(values)
             self._count += count
             return True
         kinds = {*map(type, values)}
@@ -296,10 +299,8 @@ class _Turns:
         if not count:
             return
         if self._bare:
-            objects, self._objects = self._objects, []
-            self._spread(
-                self._at, count, lambda i, step: Column(NUMBERS, objects[i::step])
-            )
+            columns, self._objects, self._kept = self._objects, [], 0
+            self._spread(self._at, count, lambda i, _: Column(NUMBERS, columns[i]))
         else:
             flat = bytes(self._flat)
             self._flat.clear()
@@ -307,6 +308,14 @@ class _Turns:
                 self._at, count, lambda i, step: Column(FLOATS, _each(flat, i, step))
             )
         self._phase = (self._phase + count) % len(self._rows)
+
+    def _keep(self, values: list[Any]) -> None:
+        """Put objects into columns at once: later they would not be in the cache."""
+        step = sum(len(rows.names) for rows in self._rows)
+        self._objects = self._objects or [[] for _ in range(step)]
+        for i, column in enumerate(self._objects):
+            column += values[(i - self._kept) % step :: step]
+        self._kept += len(values)
 
     def _values(self, metrics: list[Any]) -> list[Any] | None:
         """Return the values of metrics in order; None if there are other names."""
