@@ -105,6 +105,7 @@ def command(
             folders[0], around, window, wanted, output, each=each or as_json
         )
         if searches and not found_any:
+            _hint(choice["filter"])
             sys.exit(1)
         return
     follower = RunsFollower(folders, wanted, may_fit)
@@ -122,7 +123,19 @@ def command(
         raise
     _report(follower)
     if searches and not follower.found_any:
+        _hint(choice["filter"])
         sys.exit(1)
+
+
+def _hint(filter: Any) -> None:
+    """Say on stderr which field of a filter that found nothing may be misspelt."""
+    if filter is None:
+        return
+    from mlog.reader.search import misspelt
+
+    for name, other in misspelt(filter).items():
+        text = f"mlog: {name!r} is a field of your own; did you mean {other}?"
+        click.echo(inline(text), err=True)
 
 
 def _refuse_with_around(

@@ -36,7 +36,7 @@ from mlog.reader.levels import level_from, level_of
 from mlog.reader.patterns import MAX_TEXT
 from mlog.reader.sources import Source
 
-__all__ = ["Choice", "Entry", "matches_text", "parse_search"]
+__all__ = ["Choice", "Entry", "matches_text", "misspelt", "parse_search"]
 
 Entry: TypeAlias = dict[str, Any]
 Choice: TypeAlias = Callable[[tuple[Entry, Source]], bool]
@@ -60,6 +60,23 @@ def parse_search(text: str) -> Filter[tuple[Entry, Source]]:
         ValueError: It cannot be understood; the message points at the place.
     """
     return parse(text, _OfEntries())
+
+
+def misspelt(filter: Filter[tuple[Entry, Source]]) -> dict[str, str]:
+    """Return names of fields in a filter that look like others that entries have.
+
+    Every name may be a caller's own field, so that it is no error; but where nothing is
+    found it is worth a hint.
+    """
+    from difflib import get_close_matches  # slow to import, and only for this
+
+    found = {}
+    for name in sorted(filter.fields - _PLAIN.keys()):
+        if "." not in name and (
+            close := get_close_matches(name.lower(), _PLAIN, n=1, cutoff=0.8)
+        ):
+            found[name] = close[0]
+    return found
 
 
 def matches_text(text: str) -> Filter[tuple[Entry, Source]]:

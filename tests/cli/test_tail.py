@@ -530,6 +530,9 @@ class TestAround:
         shown = self.shown(mlog, "--around", "2", "--level", "INFO", "--rank", "0")
         assert len(shown) == 6
         assert mlog("tail", "--around", "2", "--grep", "nothing").exit_code == 1
+        misspelt = mlog("tail", "--filter", "levl>=warning")
+        assert misspelt.exit_code == 1
+        assert "did you mean level?" in misspelt.stderr
         shown = self.shown(mlog, "--around", "2", "--filter", "msg:in* -step:9..")
         assert len(shown) == 5
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlog.reader.entries import iter_entries
-from mlog.reader.search import matches_text, parse_search
+from mlog.reader.search import matches_text, misspelt, parse_search
 from mlog.reader.several import may_have
 from mlog.reader.sources import Source
 
@@ -175,6 +175,26 @@ class TestWords:
     def test_matches_text_takes_a_text_as_it_stands(self) -> None:
         assert matches_text("(retry 3)")((LOG, Source()))
         assert not matches_text("-retry")((LOG, Source()))
+
+
+class TestMisspelt:
+    """Every name may be a field of the caller's own; some look like others."""
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("levl>=warning", {"levl": "level"}),
+            ("Level>=warning", {"Level": "level"}),
+            ("loger=x or trhead=y", {"loger": "logger", "trhead": "thread"}),
+            ("level>=warning lost>3", {}),
+            ("extra.levl=3", {}),
+            ("word -other", {}),
+        ],
+    )
+    def test_names_close_to_those_of_entries(
+        self, text: str, expected: dict[str, str]
+    ) -> None:
+        assert misspelt(parse_search(text)) == expected
 
 
 class TestErrors:
