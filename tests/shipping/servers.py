@@ -54,22 +54,9 @@ def mlflow_server(
         *("--artifacts-destination", f"{folder}/artifacts"),
         *options,
     ]
-    with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env={**os.environ, **QUIET, **(env or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            url = f"http://127.0.0.1:{port}"
-            _wait(process, f"{url}/health", folder / "server.log")
-            yield url
-        finally:
-            process.terminate()
-            process.wait(30)
+    url = f"http://127.0.0.1:{port}"
+    with _running(command, folder, f"{url}/health", {**QUIET, **(env or {})}):
+        yield url
 
 
 @contextmanager
@@ -109,14 +96,28 @@ def azurite_server(folder: Path) -> Iterator[str]:
         *(AZURITE, "--blobHost", "127.0.0.1", "--blobPort", str(port)),
         *("--location", str(folder), "--silent", "--disableTelemetry"),
     ]
+    url = f"http://127.0.0.1:{port}/devstoreaccount1"
+    with _running(command, folder, url, {}):
+        yield f"{url}/azureml"
+
+
+@contextmanager
+def _running(
+    command: list[str], folder: Path, url: str, env: Mapping[str, str]
+) -> Iterator[None]:
+    """Run a server as long as the block lasts, which begins when it answers at `url`."""
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+            command,
+            cwd=folder,
+            env={**os.environ, **env},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
         )
         try:
-            url = f"http://127.0.0.1:{port}/devstoreaccount1"
             _wait(process, url, folder / "server.log")
-            yield f"{url}/azureml"
+            yield
         finally:
             process.terminate()
             process.wait(30)
