@@ -63,7 +63,11 @@ def curve_of(metric: str, state: RunState) -> str:
 
 
 def count_trouble(state: RunState) -> tuple[int, int]:
-    """Count the lines of a run's logs that are warnings, and those that are errors."""
+    """Count the lines of a run's logs that are warnings, and those that are errors.
+
+    Raises:
+        OSError: A log may not be read.
+    """
     found: Counter[bytes] = Counter()
     for _, path in _segments(state.folder, "logs"):
         for block in _blocks(path):
@@ -80,7 +84,7 @@ def _blocks(path: Path) -> Iterator[bytes]:
                 whole, newline, torn = (rest + block).rpartition(b"\n")
                 yield whole
                 rest = newline + torn if len(torn) <= _MAX_LINE else b"\n"
-    except OSError:  # not for us to read, or removed just now
+    except FileNotFoundError:  # removed just now
         return
 
 

@@ -291,7 +291,7 @@ def _print_json(states: Iterable[RunState], *, spark: str | None, counts: bool) 
         if spark is not None:
             fields["spark"] = _curve(spark, state)
         if counts:
-            fields["warnings"], fields["errors"] = count_trouble(state)
+            fields["warnings"], fields["errors"] = _counts(state) or (None, None)
         click.echo(orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE), nl=False)
 
 
@@ -374,7 +374,7 @@ def _default_columns(states: list[RunState], sort: str) -> Iterator[Column]:
 def _demanded(states: list[RunState], chosen: _Chosen) -> Iterator[Column]:
     """Yield the columns for which whole files are read."""
     if chosen.counts:
-        counts = [count_trouble(state) for state in states]
+        counts = [_counts(state) or (0, 0) for state in states]
         for title, colour, number in (
             ("warnings", "Canceled", 0),
             ("errors", "Failed", 1),
@@ -386,6 +386,15 @@ def _demanded(states: list[RunState], chosen: _Chosen) -> Iterator[Column]:
         cells = [_curve(chosen.spark, state) for state in states]
         title = one_line(chosen.spark, 40)
         yield Column(title, cells, least=CURVE_WIDTH, rank=1)
+
+
+def _counts(state: RunState) -> tuple[int, int] | None:
+    """Count warnings and errors; None where a log may not be read, which is told."""
+    try:
+        return count_trouble(state)
+    except OSError as exc:
+        click.echo(inline(f"mlog: not counted: {told(exc)}"), err=True)
+        return None
 
 
 def _curve(metric: str, state: RunState) -> str:

@@ -440,6 +440,19 @@ class TestTrouble:
         for args in ((), ("--sort", "loss"), ("--counts", "--spark", "loss")):
             assert minutes(ls(*args)) == [1]
 
+    def test_a_log_that_may_not_be_read_is_told_of(
+        self, ls: Ls, make: Make, tmp_path: Path
+    ) -> None:
+        """As a link, which is not followed; the other runs are listed, and this one."""
+        (tmp_path / "elsewhere").touch()
+        (make(1).folder / "logs.jsonl").symlink_to(tmp_path / "elsewhere")
+        make(2)
+        shown = ls("--counts")
+        assert minutes(shown) == [2, 1]
+        assert "mlog: not counted: " in shown.stderr
+        lines = map(json.loads, ls("--counts", "--json").stdout.splitlines())
+        assert [line["errors"] for line in lines] == [0, None]
+
     def test_help_has_examples(self, ls: Ls) -> None:
         assert "\n    mlog ls" in ls("--help").stdout.partition("Examples:\n")[2]
 
