@@ -31,12 +31,16 @@ def wait_until(happened: Callable[[], Any], what: str) -> None:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process is there and no zombie."""
+    """Whether a process is there and no zombie, with all of its threads.
+
+    Its files and locks are let go of with the last thread, which may be after it is one.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
+        threads = len(os.listdir(f"/proc/{pid}/task"))
     except OSError:
         return False
-    return stat.rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    return stat.rpartition(b")")[2].split()[0] not in (b"Z", b"X") or threads > 1
 
 
 def events(folder: Path, name: str) -> list[dict[str, Any]]:
