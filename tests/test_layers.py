@@ -19,7 +19,7 @@ PACKAGE = REPO / "mlog"
 LAYOUT = """
 errors
 types
-plain secret_words escaping
+plain secret_words escaping widths
 values layout redaction
 http
 context

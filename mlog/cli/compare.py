@@ -14,7 +14,7 @@ import orjson
 from mlog.cli.completing import complete_run
 from mlog.cli.lines import wants_colour
 from mlog.cli.options import RunCommand, dir_option, find, typed
-from mlog.cli.table import fit, pad, painted, print_lines, text_width, width_of
+from mlog.cli.table import fit, pad, painted, print_lines, width_of
 from mlog.reader.braille import LEAST_WIDTH, braille_plot, range_of
 from mlog.reader.compare import (
     ABSENT,
@@ -31,6 +31,7 @@ from mlog.reader.numbers import short
 from mlog.reader.page_facts import SAMPLE, Page
 from mlog.reader.page_words import one_line, rest_text, value_text
 from mlog.reader.series import History
+from mlog.widths import text_width
 
 __all__ = ["command", "typed"]
 

@@ -9,10 +9,11 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, TextIO
 
-from mlog.cli.table import fit, text_width
+from mlog.cli.table import fit
 from mlog.escaping import escape, inline
 from mlog.reader.follow import Found
 from mlog.reader.levels import level_of
+from mlog.widths import text_width
 
 __all__ = ["SHOWN_EVENTS", "EntryLines", "run_labels", "wants_colour"]
 

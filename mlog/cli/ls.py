@@ -40,7 +40,6 @@ from mlog.cli.table import (
     fitted,
     print_lines,
     table_lines,
-    text_width,
     width_of,
 )
 from mlog.errors import MlogError, RunNotFoundError, told
@@ -51,6 +50,7 @@ from mlog.reader.index import RunIndex
 from mlog.reader.page_words import one_line
 from mlog.reader.query import parse_filter
 from mlog.reader.state import RunState
+from mlog.widths import text_width
 
 __all__ = ["command"]
 

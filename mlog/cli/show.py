@@ -32,7 +32,6 @@ from mlog.cli.table import (
     painted,
     print_lines,
     table_lines,
-    text_width,
     width_of,
 )
 from mlog.errors import MlogError
@@ -51,6 +50,7 @@ from mlog.reader.page_words import (
 )
 from mlog.reader.state import RunState, WriterState, read_state
 from mlog.shipping.status import SinkStatus, read_status
+from mlog.widths import text_width
 
 __all__ = ["command"]
 

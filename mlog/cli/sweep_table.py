@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 from mlog.cli.fields import status_colour, status_text
 from mlog.cli.lines import wants_colour
-from mlog.cli.table import Column, fit, fitted, pad, painted, text_width, width_of
+from mlog.cli.table import Column, fit, fitted, pad, painted, width_of
 from mlog.launch.sweep_conductor import Conductor
 from mlog.launch.sweep_domains import Choice, Distribution, Domain, Range, text_of
 from mlog.launch.sweep_plan import bare, title_of
@@ -23,6 +23,7 @@ from mlog.launch.sweep_signals import Signals
 from mlog.launch.sweep_trials import Trial
 from mlog.reader.numbers import short
 from mlog.reader.page_words import count_text, one_line, span
+from mlog.widths import text_width
 
 __all__ = ["Table", "is_live", "summary_lines", "trial_json"]
 

@@ -2,12 +2,13 @@
 
 import os
 import sys
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
 import click
+
+from mlog.widths import text_width
 
 __all__ = [
     "Column",
@@ -17,13 +18,11 @@ __all__ = [
     "painted",
     "print_lines",
     "table_lines",
-    "text_width",
     "width_of",
 ]
 
 _GAP = "  "
 _DEFAULT_WIDTH = 100
-_NO_PLACE = frozenset({"Mn", "Me", "Cf"})
 _BOLD, _RESET = "\x1b[1m", "\x1b[0m"
 
 
@@ -109,20 +108,13 @@ def fitted(columns: Iterable[Column], width: int) -> tuple[list[Column], list[Co
     return [column for column, _ in kept], out
 
 
-def text_width(text: str) -> int:
-    """Return how many columns of a terminal a text takes: wide characters take two."""
-    if text.isascii():
-        return len(text)
-    return sum(map(_character_width, text))
-
-
 def fit(text: str, width: int) -> str:
     """Return a text that takes so many columns at most, its end left out."""
     if text_width(text) <= width:
         return text
     taken, left = [], width - 1  # for the ellipsis
     for character in text:
-        left -= _character_width(character)
+        left -= text_width(character)
         if left < 0:
             break
         taken.append(character)
@@ -145,12 +137,6 @@ def print_lines(lines: Iterable[str]) -> None:
     encoding = sys.stdout.encoding or "utf-8"
     text = "".join(f"{line}\n" for line in lines)
     click.echo(text.encode(encoding, "backslashreplace"), nl=False)
-
-
-def _character_width(character: str) -> int:
-    if unicodedata.category(character) in _NO_PLACE:
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def _total(sizes: Iterable[int]) -> int:

@@ -20,10 +20,10 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, NoReturn, Protocol, TypeAlias, TypeVar
-from unicodedata import combining, east_asian_width
 
 from mlog.reader.comparing import OPERATORS, Value
 from mlog.reader.patterns import PatternError, pattern_of
+from mlog.widths import text_width
 
 __all__ = ["Field", "Filter", "Language", "Leaf", "Needle", "Text", "parse", "unquoted"]
 
@@ -106,15 +106,12 @@ class Language(Protocol[S]):
 
     example: str
 
-    def field(self, name: str) -> Field[S] | None:
-        """Return a field by its name as it was typed; None where there is none.
+    def field(self, name: str) -> Field[S]:
+        """Return a field by its name as it was typed.
 
         Raises:
-            ValueError: It cannot be one; the message says why.
+            ValueError: There is none, or it cannot be one; the message says why.
         """
-
-    def fields(self) -> str:
-        """Say which fields there are."""
 
     def is_known(self, name: str) -> bool:
         """Whether `name:value` asks for a field and is no word."""
@@ -284,9 +281,6 @@ class _Parser(Generic[S]):
             make = self._language.field(name)
         except ValueError as exc:
             _refuse(self._text, begin, str(exc))
-        if make is None:
-            fields = self._language.fields()
-            _refuse(self._text, begin, f"no field {name!r}; there are {fields}")
         try:
             return Leaf(make(sign, value))
         except ValueError as exc:
@@ -354,13 +348,7 @@ class _Parser(Generic[S]):
 def _refuse(text: str, at: int, why: str) -> NoReturn:
     """Raise ValueError with the filter on a line, and a caret below the place."""
     shown = "".join(char if char.isprintable() else " " for char in text)
-    raise ValueError(f"filter: {why}\n  {shown}\n  {' ' * _width(shown[:at])}^")
-
-
-def _width(text: str) -> int:
-    """Return how many columns of a terminal a text takes."""
-    wide = sum(east_asian_width(char) in "WF" for char in text)
-    return len(text) + wide - sum(combining(char) > 0 for char in text)
+    raise ValueError(f"filter: {why}\n  {shown}\n  {' ' * text_width(shown[:at])}^")
 
 
 def _negated(part: Leaf[S]) -> Leaf[S]:

@@ -57,19 +57,14 @@ class _OfRuns:
 
     example = "metric.loss or status"
 
-    def field(self, name: str) -> Field[RunState] | None:
+    def field(self, name: str) -> Field[RunState]:
         """Return a field of a run."""
         found = _field(name)
         if found is None:
+            fields = ", ".join((*_PLAIN, *(f"{group}.NAME" for group in _NAMED)))
             groups = ", ".join(f"{group}.{name}" for group in _NAMED)
-            raise ValueError(
-                f"no field {name!r}; there are {self.fields()} (so {groups})"
-            )
+            raise ValueError(f"no field {name!r}; there are {fields} (so {groups})")
         return _tested(*found)
-
-    def fields(self) -> str:
-        """Say which fields there are."""
-        return ", ".join((*_PLAIN, *(f"{group}.NAME" for group in _NAMED)))
 
     def is_known(self, name: str) -> bool:
         """Whether `name:value` asks for a field."""

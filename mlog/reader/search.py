@@ -99,10 +99,6 @@ class _OfEntries:
 
         return field
 
-    def fields(self) -> str:
-        """Say which fields there are."""
-        return ", ".join((*_PLAIN, *(f"{group}.NAME" for group in _DEEP), "NAME"))
-
     def is_known(self, name: str) -> bool:
         """Whether `name:value` asks for a field."""
         group, dot, rest = name.partition(".")

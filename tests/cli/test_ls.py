@@ -12,8 +12,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mlog.cli.ls import command
-from mlog.cli.table import Column, fit, fitted, pad, table_lines, text_width, width_of
+from mlog.cli.table import Column, fit, fitted, pad, table_lines, width_of
 from mlog.errors import MlogError, RunNotFoundError
+from mlog.widths import text_width
 from tests.cli.conftest import Child
 
 Ls: TypeAlias = Callable[..., Result]

@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 
 from mlog.cli.ship import command as ship_command
 from mlog.cli.show import command
-from mlog.cli.table import text_width
 from mlog.errors import MlogError, RunNotFoundError
+from mlog.widths import text_width
 from tests.cli.conftest import Child
 from tests.cli.test_ls import Made
 

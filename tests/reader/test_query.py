@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from mlog.reader.query import parse_filter
 from mlog.reader.state import RunState, WriterState
+from mlog.widths import text_width
 
 
 def writer(host: str, main: bool, started: str = "") -> WriterState:
@@ -492,7 +493,7 @@ class TestErrors:
         except ValueError as exc:
             first, shown, caret = str(exc).split("\n")
             assert first.startswith("filter: ")
-            assert len(caret) <= len(shown) + 1
+            assert len(caret) <= text_width(shown) + 1
         else:
             assert fits(RunState(Path("/runs/e/r"), "r")) in (True, False)
 

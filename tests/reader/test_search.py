@@ -14,6 +14,7 @@ from mlog.reader.entries import iter_entries
 from mlog.reader.search import matches_text, misspelt, parse_search
 from mlog.reader.several import may_have
 from mlog.reader.sources import Source
+from mlog.widths import text_width
 
 Entry = dict[str, Any]
 MAIN = Source()
@@ -232,7 +233,7 @@ class TestErrors:
         except ValueError as exc:
             first, shown, caret = str(exc).split("\n")
             assert first.startswith("filter: ")
-            assert len(caret) <= len(shown) + 1
+            assert len(caret) <= text_width(shown) + 1
         else:
             for entry in (LOG, METRIC, EVENT):
                 assert search((entry, Source())) in (True, False)
