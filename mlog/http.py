@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 __all__ = [
+    "CERTIFICATE",
     "Answer",
     "Auth",
     "HttpClient",
@@ -57,6 +58,9 @@ __all__ = [
     "excerpt",
     "parse_retry_after",
 ]
+
+CERTIFICATE = "MLOG_REMOTE_CERT"
+"""Names the variable for the client certificate, which is for one server."""
 
 _MAX_SHOWN = 200
 _LONGEST_WAIT = 3600.0
@@ -555,13 +559,13 @@ def _tls(url: httpx.URL, env: Mapping[str, str]) -> ssl.SSLContext | None:
     if url.scheme != "https":
         return None
     context = httpx.create_ssl_context()
-    certificate = env.get("MLOG_REMOTE_CERT")
+    certificate = env.get(CERTIFICATE)
     if certificate:
         try:
             context.load_cert_chain(certificate)
         except OSError as exc:  # ssl.SSLError is one
             raise MlogError(
-                f"MLOG_REMOTE_CERT must name a PEM file with certificate and key: {exc}"
+                f"{CERTIFICATE} must name a PEM file with certificate and key: {exc}"
             ) from exc
     return context
 

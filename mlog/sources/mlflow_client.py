@@ -20,6 +20,7 @@ import orjson
 from mlog.errors import MlogError
 from mlog.escaping import inline
 from mlog.http import (
+    CERTIFICATE,
     Answer,
     HttpClient,
     HttpError,
@@ -146,7 +147,7 @@ class Client:
         if key not in self._beside:
             self._beside[key] = Client(
                 url,
-                self._env,
+                self._env if credentials else _without_certificate(self._env),
                 deadline=self._deadline,
                 max_reply=self._max_reply,
                 sleep=self._sleep,
@@ -289,6 +290,10 @@ class Client:
         return ServerError(
             f"{where} answered {status}: {text or 'nothing more'}", status
         )
+
+
+def _without_certificate(env: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in env.items() if name != CERTIFICATE}
 
 
 def _texts(query: Mapping[str, Any]) -> dict[str, str]:

@@ -34,7 +34,7 @@ from urllib.parse import quote, urlsplit
 import orjson
 
 from mlog.errors import MlogError
-from mlog.http import Auth, HttpClient, Reply, excerpt
+from mlog.http import CERTIFICATE, Auth, HttpClient, Reply, excerpt
 from mlog.shipping.http import client_of, pieces_of, result_of
 from mlog.shipping.sink import Outcome, RunFile, SendResult, Target
 from mlog.shipping.sinks.mlflow_api import MlflowError
@@ -48,7 +48,6 @@ _STORAGE_VERSION = "2021-08-06"
 _BLOCK = 32 << 20
 _MAX_BLOCKS = 50_000
 _SLOWEST = 1 << 18  # bytes a second that an upload must make
-_CERTIFICATE = "MLOG_REMOTE_CERT"  # is for the workspace
 _CODE = re.compile(rb"<Code>([A-Za-z0-9]{1,64})</Code>")
 _PROOF = re.compile(r"""\?[^\s"'<>]+|\bsig=[^\s"'<>&]+""", re.IGNORECASE)
 _MAX_REPLY = 1 << 20
@@ -184,7 +183,7 @@ class WorkspaceStore:
             if self._storage[0] == host:
                 return self._storage[1]
             self._storage[1].close()
-        env = {k: v for k, v in self._target.env.items() if k != _CERTIFICATE}
+        env = {k: v for k, v in self._target.env.items() if k != CERTIFICATE}
         client = client_of(replace(self._target, url=host, env=env), auth=dict)
         self._storage = host, client
         return client
