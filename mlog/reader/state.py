@@ -300,20 +300,21 @@ class _Story:
 
     def conclude(self, document: Document, now: float) -> None:
         """Settle status, end and metrics, once all writers are known."""
-        state = self.state
-        if not self._end and not self._is_alive(now):
+        state, is_alive = self.state, self._is_alive(now)
+        if not self._end and not is_alive:
             self._end = self._end_in(document)
         if not _summary(self._end.get("metrics")):
             state.metrics |= _summary(document.content.get("metrics"))
         state.metrics = self._joined | state.metrics
-        if any(self._was_killed(writer) for writer in state.writers):
+        # While others of the run go on it is read again and again: then not.
+        if not is_alive and any(map(self._was_killed, state.writers)):
             state.metrics |= _summaries(state.folder)
         if self._end:
             state.ended = self._end["ts"] or None
             state.error = mapping_from(self._end.get("error")) or None
             state.status = self._end["status"]
             self._look_for_failed_ranks()
-        elif self._is_alive(now):
+        elif is_alive:
             state.status = self._word
 
     def _start(self, writer: WriterEvents, data: dict[str, Any], ts: str) -> None:
