@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from mlog.cli.completing import complete_experiment, complete_metric
-from mlog.cli.options import no_experiment
+from mlog.cli.options import all_runs, no_experiment
 from mlog.cli.rm import (
     Kept,
     Options,
@@ -26,7 +26,6 @@ from mlog.cli.rm import (
 from mlog.errors import MlogError, RunNotFoundError, told
 from mlog.layout import slug
 from mlog.reader.alive import seconds_of
-from mlog.reader.find import closed, experiment_folders, iter_runs
 from mlog.reader.query import parse_filter
 from mlog.reader.state import RunState, read_state
 
@@ -160,19 +159,15 @@ def _find(
 
     Raises:
         RunNotFoundError: There is no such experiment, or no run at all.
+        OSError: The root, or what is in it, cannot be read.
     """
-    runs = list(iter_runs(root))
+    runs = all_runs(root)
     if experiment is not None:
         name = slug(experiment)
         there = sorted({run.parent.name for run in runs})
         runs = [run for run in runs if run.parent.name == name]
-        if there and not runs:
-            raise RunNotFoundError(no_experiment(experiment, there, root))
-    for reason in closed([root, *experiment_folders(root)]).values():
         if not runs:
-            raise reason
-    if not runs:
-        raise RunNotFoundError(f"no runs yet in {root}: nothing to remove")
+            raise RunNotFoundError(no_experiment(experiment, there, root))
     found = _Found([], [])
     for run in runs:
         if _created(run) > since:  # younger runs need not be read

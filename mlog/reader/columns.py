@@ -184,9 +184,11 @@ class _Rows:
             if self._flat:
                 self._settle()
             self._objects += values
-        if not self.runs or isinstance(self.runs[-1], range):
-            self.runs.append(array("q"))
-        self.runs[-1].extend(places)  # type: ignore[union-attr]
+        last = self.runs[-1] if self.runs else None
+        if not isinstance(last, array):
+            last = array("q")
+            self.runs.append(last)
+        last.extend(places)
 
     def _settle(self) -> None:
         """Make columns of what was put together."""

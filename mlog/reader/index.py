@@ -44,6 +44,9 @@ _LIGHT = tuple(name for name in _PLAIN if name not in _HEAVY)
 _LATER = frozenset({*_HEAVY, "artifacts", "writers"})
 """What is unpacked when somebody asks for it."""
 
+_ORDER = [*_LIGHT, *sorted(_LATER)]
+"""By which an index of another version is told."""
+
 _Signature = list[list[Any]]
 
 
@@ -88,8 +91,6 @@ class _KeptState(RunState):
         if not isinstance(other, RunState):
             return NotImplemented
         return all(getattr(self, n) == getattr(other, n) for n in _FIELDS)
-
-    __hash__ = None  # type: ignore[assignment]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Be pickled and copied as a state that is whole."""
@@ -215,7 +216,7 @@ class RunIndex:
                 rows[key] = [signature, *map(body.add, parts)]
         for key, (signature, *fresh) in self._fresh.items():
             rows[key] = [signature, *map(body.add, fresh)]
-        facts = {"format": _FORMAT, "fields": [*_LIGHT, *sorted(_LATER)], "runs": rows}
+        facts = {"format": _FORMAT, "fields": _ORDER, "runs": rows}
         self._cache.store(_KEY, facts, body.parts)
         self._fresh = {}
 
@@ -243,8 +244,7 @@ def _load(cache: Cache) -> tuple[dict[str, Any], memoryview]:
     if found is not None:
         facts, body = found
         runs = facts.get("runs")
-        names = [*_LIGHT, *sorted(_LATER)]
-        is_known = facts.get("format") == _FORMAT and facts.get("fields") == names
+        is_known = facts.get("format") == _FORMAT and facts.get("fields") == _ORDER
         if is_known and isinstance(runs, dict):
             return runs, body
     return {}, memoryview(b"")

@@ -403,12 +403,7 @@ def _curves(found: Comparison, most: int) -> str:
     """Return the curves of the first metrics, those of all runs in one picture each."""
     drawn = filter(None, (overlay(r.name, _histories(r, found)) for r in found.metrics))
     chosen = list(islice(drawn, max(0, most)))
-    pictures = "".join(chosen)
-    drawable = sum(
-        any(one is not None and one.count > 1 for one in row.found)
-        for row in found.metrics
-    )
-    if not pictures:
+    if not chosen:
         return ""
     notes = []
     if len(found.names) > MOST_RUNS:
@@ -416,11 +411,15 @@ def _curves(found: Comparison, most: int) -> str:
     if any(page.is_sample for page in found.pages):
         notes.append(SAMPLE)
     note = f'<p class="muted">{" ".join(notes)}</p>' if notes else ""
+    drawable = sum(
+        any(one is not None and one.count > 1 for one in row.found)
+        for row in found.metrics
+    )
     note += undrawn(drawable - len(chosen))
     many = " many" if len(found.names) > 3 else ""
     return (
         f"<section><h2>Curves</h2>{_legend(found)}"
-        f'<div class="charts{many}">{pictures}</div>{note}</section>'
+        f'<div class="charts{many}">{"".join(chosen)}</div>{note}</section>'
     )
 
 
