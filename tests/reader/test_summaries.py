@@ -69,6 +69,25 @@ def test_a_run_that_was_killed_has_its_last_values(tmp_path: Path) -> None:
     assert (state.status, state.metrics) == ("Canceled", expected)
 
 
+def test_a_run_that_goes_on_is_not_summed_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever watches it reads its state again and again; a process of it may be dead."""
+    run_python(KILLED, str(tmp_path))
+    folder = tmp_path / "e" / "r"
+    asked: list[Path] = []
+
+    def asks(run: Path) -> dict[str, Any]:
+        asked.append(run)
+        return {}
+
+    with mlog.start_run(resume=str(folder), dir=tmp_path):
+        monkeypatch.setattr("mlog.reader.state.read_summaries", asks)
+        state = read_state(folder)
+        assert (state.status, len(state.writers)) == ("Running", 2)
+        assert asked == []
+
+
 def test_what_cannot_be_read_is_as_run_json_says(tmp_path: Path) -> None:
     run_python(KILLED, str(tmp_path))
     folder = tmp_path / "e" / "r"

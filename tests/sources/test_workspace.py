@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlog.cli import cli
+from mlog.errors import MlogError
 from mlog.sources.mlflow_client import Client, ServerError
 from mlog.sources.workspace import (
     FileAddress,
@@ -82,6 +83,18 @@ def test_a_file_is_read_from_the_storage_without_the_token(cloud: Cloud) -> None
         assert file.read() == b"content"
     [request] = cloud.storage.server.requests
     assert "authorization" not in request.headers
+
+
+def test_the_certificate_of_the_service_is_not_the_storages(
+    cloud: Cloud, tmp_path: Path
+) -> None:
+    """It is not even loaded for the storage."""
+    env = {"MLOG_REMOTE_CERT": str(tmp_path / "none")}
+    with Client(f"{cloud.service.url}{BASE}", env) as client:
+        storage = client.beside("https://127.0.0.1:1", credentials=False)
+        assert storage is client.beside("https://127.0.0.1:1", credentials=False)
+        with pytest.raises(MlogError, match="MLOG_REMOTE_CERT must name"):
+            client.beside("https://127.0.0.1:1")
 
 
 def test_a_file_of_more_bytes_than_allowed_is_an_error(cloud: Cloud) -> None:
