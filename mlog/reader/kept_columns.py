@@ -25,7 +25,8 @@ from mlog.reader.column import (
     Integers,
     numbers,
 )
-from mlog.reader.columns import Layout, Page, read_pages
+from mlog.reader.columns import Page, read_pages
+from mlog.reader.layouts import Layout
 
 __all__ = ["read_columns"]
 

@@ -31,9 +31,10 @@ from mlog.reader.column import (
     numbers,
     numpy_if_there,
 )
-from mlog.reader.columns import NO_STEP, Page, Places
+from mlog.reader.columns import NO_STEP, Page
 from mlog.reader.entries import NONFINITE, WriterFiles, read_writers
 from mlog.reader.kept_columns import read_columns
+from mlog.reader.layouts import Places
 
 __all__ = [
     "Attempts",
