@@ -9,7 +9,8 @@ from typing import Any
 import orjson
 import pytest
 
-from mlog.reader.columns import NO_STEP, Page, read_pages
+from mlog.reader.columns import Page, read_pages
+from tests.reader.pages import points_of
 
 Entry = dict[str, Any]
 LINES = 3_000  # some blocks
@@ -93,16 +94,7 @@ def told(value: Any) -> Any:
 
 
 def points_in(pages: list[Page]) -> list[tuple[Any, ...]]:
-    found = []
-    for page in pages:
-        for layout in page.layouts:
-            for name, column in zip(layout.names, layout.columns, strict=True):
-                assert column is not None
-                for place, value in zip(layout.places, column.values(), strict=True):
-                    at = page.steps[place]
-                    step = None if at == NO_STEP else at
-                    found.append((page.seqs[place], name, told(value), step))
-    return found
+    return [(p.seq, p.name, told(p.value), p.step) for p in points_of(pages)]
 
 
 def by_seq_and_name(found: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:

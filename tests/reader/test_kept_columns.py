@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from mlog.folder import PRIVATE, Folder
 from mlog.reader.cache import Cache, cache_for
-from mlog.reader.columns import NO_STEP, Page
+from mlog.reader.columns import Page
 from mlog.reader.entries import NONFINITE, seconds_of
 from mlog.reader.kept_columns import read_columns
+from tests.reader.pages import points_of
 
 NAMES = st.sampled_from(["loss", "acc", "train/lr", "é"])
 NUMBERS = st.one_of(
@@ -120,16 +121,8 @@ def spoil(folder: Path, at: int) -> None:
 
 def points(pages: list[Page]) -> list[Any]:
     """Return seq, name, value, step and time of each point, in some order."""
-    found = []
-    for page in pages:
-        for layout in page.layouts:
-            for name, column in zip(layout.names, layout.columns, strict=True):
-                assert column is not None
-                for place, value in zip(layout.places, column.values(), strict=True):
-                    step = page.steps[place]
-                    rest = None if step == NO_STEP else step, page.times[place]
-                    found.append((page.seqs[place], name, repr(value), *rest))
-    return sorted(found, key=repr)
+    found = (point._replace(value=repr(point.value)) for point in points_of(pages))
+    return sorted(map(tuple, found), key=repr)
 
 
 def plain(path: Path) -> list[Any]:

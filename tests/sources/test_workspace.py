@@ -22,26 +22,20 @@ from mlog.sources.workspace import (
     workspace_at,
 )
 from tests.shipping.servers import mlflow_server
-from tests.shipping.sinks.receiver import Answer, Receiver, Request, receiver
-from tests.shipping.sinks.workspace import BASE, SCOPE, FakeArtifacts, FakeStorage
+from tests.shipping.sinks.receiver import receiver
+from tests.shipping.sinks.workspace import (
+    BASE,
+    SCOPE,
+    TOKEN,
+    FakeWorkspace,
+    mlflow_behind,
+)
 
 RUN = "ExperimentRun/dcid.run-1/"
-TOKEN = "workspace-token"
 
 
-class Cloud:
+class Cloud(FakeWorkspace):
     """A workspace with its storage, and a client of it."""
-
-    def __init__(self, service: Receiver, storage: Receiver) -> None:
-        self.service, self.storage = service, FakeStorage(storage)
-        self.artifacts = FakeArtifacts(self.storage.address)
-        service.answer = self._answer
-        storage.answer = self.storage.answer
-
-    def _answer(self, request: Request) -> Answer:
-        if request.headers.get("authorization") != f"Bearer {TOKEN}":
-            return 401, b"{}"
-        return self.artifacts.answer(request) or (404, b"{}")
 
     def has(self, **files: bytes) -> None:
         for name, data in files.items():
@@ -50,7 +44,7 @@ class Cloud:
 
     def client(self, token: str = TOKEN) -> Client:
         env = {"MLFLOW_TRACKING_TOKEN": token}
-        return Client(f"{self.service.url}{BASE}", env, sleep=lambda seconds: None)
+        return Client(self.url, env, sleep=lambda seconds: None)
 
 
 @pytest.fixture
@@ -90,7 +84,7 @@ def test_the_certificate_of_the_service_is_not_the_storages(
 ) -> None:
     """It is not even loaded for the storage."""
     env = {"MLOG_REMOTE_CERT": str(tmp_path / "none")}
-    with Client(f"{cloud.service.url}{BASE}", env) as client:
+    with Client(cloud.url, env) as client:
         storage = client.beside("https://127.0.0.1:1", credentials=False)
         assert storage is client.beside("https://127.0.0.1:1", credentials=False)
         with pytest.raises(MlogError, match="MLOG_REMOTE_CERT must name"):
@@ -186,24 +180,13 @@ def test_runs_come_home_with_their_files(
         }
         api.post("/api/2.0/mlflow/runs/log-metric", json=facts).raise_for_status()
 
-        def answer(request: Request) -> Answer:
-            if (known := cloud.artifacts.answer(request)) is not None:
-                return known
-            reply = api.request(
-                request.method,
-                request.path.removeprefix(BASE),
-                content=request.body,
-                headers={"content-type": "application/json"},
-            )
-            return reply.status_code, reply.content
-
-        cloud.service.answer = answer
+        cloud.api = mlflow_behind(api)
         path = f"ExperimentRun/dcid.{run_id}/outputs/model.pt"
         cloud.artifacts.known.add(path)
         cloud.storage.blobs[path] = b"weights"
         monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", TOKEN)
         root = tmp_path / "root"
-        line = ["import", "--from", "mlflow", f"{cloud.service.url}{BASE}"]
+        line = ["import", "--from", "mlflow", cloud.url]
         done = CliRunner().invoke(cli, [*line, "--dir", str(root)])
         assert done.exit_code == 0, done.output
         [found] = root.glob("*/*/artifacts/outputs/model.pt")

@@ -24,47 +24,40 @@ from mlog.shipping.sinks.mlflow_artifacts import artifact_name
 from mlog.shipping.target import parse_route
 from mlog.testing import check_sink
 from tests.shipping.sinks.helpers import batches_of, facts_of, files_of, ship
-from tests.shipping.sinks.receiver import Answer, Receiver, Request, receiver
-from tests.shipping.sinks.workspace import BASE, SCOPE, FakeArtifacts, FakeStorage
+from tests.shipping.sinks.receiver import Receiver, receiver
+from tests.shipping.sinks.workspace import (
+    BASE,
+    SCOPE,
+    FakeStorage,
+    FakeWorkspace,
+    mlflow_behind,
+)
 
 OpenSink = Callable[..., Sink]
 
 
 @pytest.fixture
-def storage() -> Iterator[FakeStorage]:
-    """Give the fake storage of the workspace."""
-    with receiver() as server:
-        found = FakeStorage(server)
-        server.answer = found.answer
+def cloud(received: Receiver, mlflow_url: str) -> Iterator[FakeWorkspace]:
+    """Give the fake workspace, with a real server's API behind it."""
+    with (
+        receiver() as storage,
+        httpx.Client(base_url=mlflow_url, trust_env=False) as client,
+    ):
+        found = FakeWorkspace(received, storage, token="good")
+        found.api = mlflow_behind(client)
         yield found
 
 
 @pytest.fixture
-def workspace(
-    received: Receiver, mlflow_url: str, storage: FakeStorage
-) -> Iterator[Receiver]:
-    """Give the fake workspace."""
-    client = httpx.Client(base_url=mlflow_url, trust_env=False)
-    artifacts = FakeArtifacts(storage.address)
+def workspace(cloud: FakeWorkspace) -> Receiver:
+    """Give the server of the fake workspace."""
+    return cloud.service
 
-    def answer(request: Request) -> Answer:
-        if request.headers.get("authorization") != "Bearer good":
-            return 401, b'{"error":{"code":"UserError","message":"no token"}}'
-        if (answer := artifacts.answer(request)) is not None:
-            return answer
-        if not request.path.startswith(f"{BASE}/api/2.0/mlflow/"):
-            return 404, b""
-        reply = client.request(
-            request.method,
-            request.path.removeprefix(BASE),
-            content=request.body,
-            headers={"content-type": request.headers.get("content-type", "")},
-        )
-        return reply.status_code, reply.content
 
-    received.answer = answer
-    yield received
-    client.close()
+@pytest.fixture
+def storage(cloud: FakeWorkspace) -> FakeStorage:
+    """Give the fake storage of the workspace."""
+    return cloud.storage
 
 
 @pytest.fixture

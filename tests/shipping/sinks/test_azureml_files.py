@@ -4,7 +4,7 @@ Workspace and storage are fakes; the storage also Azure's own emulator, where th
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -27,32 +27,21 @@ from tests.shipping.servers import azurite_server
 from tests.shipping.sinks.receiver import Receiver, Request, receiver
 from tests.shipping.sinks.workspace import (
     BASE,
-    FakeArtifacts,
+    TOKEN,
     FakeStorage,
+    FakeWorkspace,
     account_query,
 )
 
-TOKEN = "workspace-token"
 RUN = "ExperimentRun/dcid.run-1"
 
 
-class Workspace:
+class Workspace(FakeWorkspace):
     """A fake workspace with its storage, and the store that is tested."""
 
-    def __init__(self, server: Receiver, storage: FakeStorage) -> None:
-        self.server, self.storage = server, storage
-        self.artifacts = FakeArtifacts(storage.address)
-        self.instead: Callable[[Request], Any] = lambda request: None
-        server.answer = self._answer
-        storage.server.answer = storage.answer
-        self.target = parse_route(f"azureml+{server.url}{BASE}", env={}).target
-
-    def _answer(self, request: Request) -> tuple[int, bytes]:
-        if request.headers.get("authorization") != f"Bearer {TOKEN}":
-            return 401, b"{}"
-        return (
-            self.instead(request) or self.artifacts.answer(request) or (404, b"no path")
-        )
+    def __init__(self, server: Receiver, storage: Receiver) -> None:
+        super().__init__(server, storage)
+        self.target = parse_route(f"azureml+{self.url}", env={}).target
 
     def store(self, **options: Any) -> WorkspaceStore:
         auth = {"authorization": f"Bearer {TOKEN}"}
@@ -73,7 +62,7 @@ def remote_run() -> RemoteRun:
 @pytest.fixture
 def workspace(received: Receiver) -> Iterator[Workspace]:
     with receiver() as storage:
-        yield Workspace(received, FakeStorage(storage))
+        yield Workspace(received, storage)
 
 
 @pytest.fixture
@@ -92,9 +81,9 @@ def test_a_file_is_put_where_the_workspace_says(
     assert workspace.storage.blobs == {f"{RUN}/a/b.txt": b"0123456789"}
     [request] = workspace.storage.server.requests
     assert request.headers["x-ms-blob-content-type"] == "text/plain"
-    assert [r.path.rpartition("/artifacts/")[2] for r in workspace.server.requests] == [
-        "batch/metadata"
-    ]
+    assert [
+        r.path.rpartition("/artifacts/")[2] for r in workspace.service.requests
+    ] == ["batch/metadata"]
 
 
 def test_the_token_of_the_workspace_does_not_go_to_the_storage(
@@ -290,7 +279,7 @@ def test_an_address_that_expires_amid_a_file_is_asked_for_anew(
     workspace.storage.refuse = refuse
     workspace.put(file, block=3)
     assert workspace.storage.blobs == {f"{RUN}/a/b.txt": b"0123456789"}
-    asked = [r.path.partition("?")[0][-5:] for r in workspace.server.requests]
+    asked = [r.path.partition("?")[0][-5:] for r in workspace.service.requests]
     assert asked == ["adata", "write", "write"]
 
 
@@ -300,7 +289,7 @@ def test_a_refusal_of_the_first_block_is_not_one_of_an_old_address(
     workspace.storage.refuse = lambda request: (403, b"")
     with pytest.raises(StoreError, match="HTTP 403"):
         workspace.put(file, block=3)
-    assert len(workspace.server.requests) == 1
+    assert len(workspace.service.requests) == 1
 
 
 def test_nothing_is_made_for_a_file_that_cannot_be_read(
@@ -310,7 +299,7 @@ def test_nothing_is_made_for_a_file_that_cannot_be_read(
     file.path.unlink()
     with pytest.raises(FileNotFoundError):
         workspace.put(file)
-    assert workspace.server.requests == []
+    assert workspace.service.requests == []
 
 
 def test_the_certificate_is_for_the_workspace(
@@ -319,7 +308,7 @@ def test_the_certificate_is_for_the_workspace(
     """The storage does not get it, which would not load for a plain connection."""
     env = {"MLOG_REMOTE_CERT": str(tmp_path / "none"), "MLOG_REMOTE_PROXY": ""}
     workspace.target = parse_route(
-        f"azureml+{workspace.server.url}{BASE}", env=env
+        f"azureml+{workspace.service.url}{BASE}", env=env
     ).target
     store = workspace.store()
     storage = store._storage_at("https://127.0.0.1:1")
@@ -403,7 +392,7 @@ def test_azures_own_emulator_takes_it(
 ) -> None:
     """At once and in blocks; read back by another client, by odd names."""
     with receiver() as unused:
-        workspace = Workspace(received, FakeStorage(unused))
+        workspace = Workspace(received, unused)
         query = account_query()
         workspace.artifacts.address = lambda path: f"{emulator}/{quote(path)}?{query}"
         for name in ("a/b.txt", "50_x25_ & 1 é+.txt", "mlog/metrics.jsonl"):
@@ -422,7 +411,7 @@ def test_azures_own_emulator_refuses_a_changed_signature(
     emulator: str, received: Receiver, file: RunFile
 ) -> None:
     with receiver() as unused:
-        workspace = Workspace(received, FakeStorage(unused))
+        workspace = Workspace(received, unused)
         query = account_query().replace("sig=", "sig=x")
         workspace.artifacts.address = lambda path: f"{emulator}/{path}?{query}"
         with pytest.raises(StoreError, match=r"Auth\w+Fail"):

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
+import httpx
+
 from tests.shipping.sinks.receiver import Answer, Receiver, Request
 
 SCOPE = (
@@ -23,6 +25,7 @@ SCOPE = (
     "/providers/Microsoft.MachineLearningServices/workspaces/vision"
 )
 BASE = f"/mlflow/v2.0{SCOPE}"
+TOKEN = "workspace-token"
 _BATCH = re.compile(
     rf"/history/v1\.0{SCOPE}/experimentids/[^/]+/runs/([^/]+)/artifacts/batch/metadata"
 )
@@ -153,6 +156,57 @@ class FakeArtifacts:
         self.known.add(path)
         content = {"contentUri": self.address(path), "path": name}
         return {"artifactContentInformation": {name: content}, "errors": {}}
+
+
+class FakeWorkspace:
+    """A workspace with its storage.
+
+    Attributes:
+        service: Where it is.
+        storage: Where it keeps files.
+        artifacts: What it knows of them.
+        instead: Gives the answer to a request instead, if any.
+        api: Answers what is not about files.
+    """
+
+    def __init__(
+        self, service: Receiver, storage: Receiver, *, token: str = TOKEN
+    ) -> None:
+        """Answer who brings a token."""
+        self.service, self.storage = service, FakeStorage(storage)
+        self.artifacts = FakeArtifacts(self.storage.address)
+        self.instead: Callable[[Request], Answer | None] = lambda request: None
+        self.api: Callable[[Request], Answer] = lambda request: (404, b"no path")
+        self._proof = f"Bearer {token}"
+        service.answer, storage.answer = self._answer, self.storage.answer
+
+    @property
+    def url(self) -> str:
+        """Its MLflow tracking URI, by http."""
+        return f"{self.service.url}{BASE}"
+
+    def _answer(self, request: Request) -> Answer:
+        if request.headers.get("authorization") != self._proof:
+            return 401, b'{"error":{"code":"UserError","message":"no token"}}'
+        own = self.instead(request) or self.artifacts.answer(request)
+        return own or self.api(request)
+
+
+def mlflow_behind(client: httpx.Client) -> Callable[[Request], Answer]:
+    """Return what answers a workspace's MLflow API, by a real server's."""
+
+    def answer(request: Request) -> Answer:
+        if not request.path.startswith(f"{BASE}/api/2.0/mlflow/"):
+            return 404, b""
+        reply = client.request(
+            request.method,
+            request.path.removeprefix(BASE),
+            content=request.body,
+            headers={"content-type": request.headers.get("content-type", "")},
+        )
+        return reply.status_code, reply.content
+
+    return answer
 
 
 def account_query() -> str:
