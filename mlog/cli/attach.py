@@ -38,7 +38,6 @@ Examples:
 _PAUSE = 0.25
 _LOOK_EVERY = 2.0
 _OVER = object()
-_ENDED = ("Completed", "Failed", "Canceled", "NotResponding")
 
 
 @click.command("attach", cls=RunCommand, epilog=_EXAMPLES)
@@ -133,7 +132,7 @@ def _until_the_end(folder: Path) -> Iterator[None]:
         if time.monotonic() - looked < _LOOK_EVERY:
             continue
         looked = time.monotonic()
-        if read_state(folder).status in _ENDED:
+        if not read_state(folder).goes_on:
             yield
             return
 

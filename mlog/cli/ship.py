@@ -424,10 +424,9 @@ def _ship_handed() -> None:
 def _goes_on(run: Path) -> bool:
     """Whether somebody still makes a run."""
     try:
-        status = read_state(run).status
+        return read_state(run).goes_on
     except (OSError, MlogError):
         return False
-    return status not in ("Completed", "Failed", "Canceled", "NotResponding")
 
 
 def _first_line(fd: int) -> bytes:

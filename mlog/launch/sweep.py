@@ -58,7 +58,6 @@ _GOALS = ("minimize", "maximize")
 _LOCK = ".conductor"
 """File in a sweep's folder that is held by who goes on with it."""
 
-_ENDED = ("Completed", "Failed", "Canceled", "NotResponding")
 _MOMENT = 1.0
 
 
@@ -416,7 +415,7 @@ def resume_sweep(
         folder = _sweep_of(find_run(os.fspath(ref), root=root))
     plan = read_plan(folder)
     state = _state_in_a_moment(folder)
-    if state.status not in _ENDED:
+    if state.goes_on:
         where = next((w for w in state.writers if w.alive and w.main), None)
         by = f" (process {where.pid} on {where.host})" if where is not None else ""
         raise MlogError(
@@ -443,7 +442,7 @@ def _state_in_a_moment(folder: Path) -> RunState:
     What a killed process has just forked holds its locks until it executes a program.
     """
     end = time.monotonic() + _MOMENT
-    while (state := read_state(folder)).status not in _ENDED:
+    while (state := read_state(folder)).goes_on:
         if time.monotonic() > end:
             break
         time.sleep(0.02)

@@ -147,6 +147,11 @@ class RunState:
     read_at: float = 0.0
 
     @property
+    def goes_on(self) -> bool:
+        """Whether somebody still makes it, or will: it has no end, and is not dead."""
+        return self.status not in (*_FINAL, "NotResponding")
+
+    @property
     def duration(self) -> float | None:
         """Seconds from the start of the first attempt to the end of the last.
 
@@ -157,7 +162,7 @@ class RunState:
         return None if first is None or last is None else max(0.0, last - first)
 
     def _until(self) -> float | None:
-        if self.ended is None and self.status not in (*_FINAL, "NotResponding"):
+        if self.ended is None and self.goes_on:
             return self.read_at
         return seconds_of(self.ended or self.updated)
 
