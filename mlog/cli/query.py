@@ -60,13 +60,13 @@ Examples:
 
 
 class _WrongQuery(click.ClickException):
-    """SQL that cannot be run: a wrong call, told on one line."""
+    """SQL that cannot be run: a wrong call, told with its place where that is known."""
 
     exit_code = 2
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print it."""
-        click.echo(f"mlog: {inline(self.message)}", file=file, err=True)
+        click.echo(f"mlog: {escape(self.message)}", file=file, err=True)
 
 
 @click.command("query", epilog=_EXAMPLES)

@@ -180,7 +180,10 @@ _CHUNK = 2_000
 
 
 class QueryError(MlogError):
-    """The SQL is wrong, is no query, or could not be run to its end."""
+    """The SQL is wrong, is no query, or could not be run to its end.
+
+    Below the message stands the line of SQL with the place marked, if that is known.
+    """
 
 
 class MissingDuckDBError(MlogError, ImportError):
@@ -483,7 +486,7 @@ def _duckdb() -> Any:
 
 
 class _told:
-    """Turns an error of DuckDB's into a `QueryError` of one line."""
+    """Turns an error of DuckDB's into a `QueryError`."""
 
     def __enter__(self) -> None:
         """Begin."""
@@ -491,18 +494,19 @@ class _told:
     def __exit__(self, kind: object, exc: BaseException | None, trace: object) -> None:
         """Translate what was raised."""
         if isinstance(exc, _duckdb().Error):
-            raise QueryError(_one_line(str(exc))) from exc
+            raise QueryError(_reworded(str(exc))) from exc
 
 
-def _one_line(text: str) -> str:
-    """Return the message of DuckDB's, without the SQL below it."""
-    text = " ".join(re.split(r"\n\s*LINE \d+:", text)[0].split())
+def _reworded(text: str) -> str:
+    """Return DuckDB's message on one line, and below it the SQL it is about."""
+    text, *place = re.split(r"\n\s*(?=LINE \d+:)", text, maxsplit=1)
+    text = " ".join(text.split())
     if "Table with name" in text:
         guess = _GUESS.search(text)
         if guess is not None and guess[1] not in COLUMNS:  # one of DuckDB's own
             text = text.replace(guess[0], "")
         text += f" The tables are {', '.join(COLUMNS)}."
-    return text or "DuckDB could not run this"
+    return "\n".join([text or "DuckDB could not run this", *place])
 
 
 def _lock(connection: "DuckDBPyConnection", allowed: Iterable[Path]) -> None:

@@ -219,9 +219,9 @@ class TestNothing:
     @pytest.mark.parametrize(
         ("sql", "message"),
         [
-            ("slect 1", 'mlog: Parser Error: syntax error at or near "slect"\n'),
             ("select 'a\x1b'::int", "mlog: Conversion Error: Could not convert string"),
             ("delete from runs", "mlog: only queries are run, like SELECT"),
+            ("from metricx", "mlog: Catalog Error: Table with name metricx does not"),
             ("", "mlog: one SQL query is expected, got nothing\n"),
             ("select value::varchar::int from metrics", "mlog: Conversion Error"),
         ],
@@ -232,8 +232,16 @@ class TestNothing:
         shown = query(sql)
         assert shown.exit_code == 2
         assert shown.stderr.startswith(message)
-        assert shown.stderr.count("\n") == 1
         assert "\x1b" not in shown.stderr
+
+    def test_wrong_sql_is_shown_with_its_place_marked(
+        self, query: Query, runs: Path
+    ) -> None:
+        shown = query("select *\nfrm runs")
+        first, line, mark = shown.stderr.splitlines()
+        assert first == 'mlog: Parser Error: syntax error at or near "runs"'
+        assert line == "LINE 2: frm runs"
+        assert mark.index("^") == line.index("runs")
 
     @pytest.mark.parametrize(
         "args", [("--json", "--csv"), ("--limit", "-1"), ("--limit", "x"), ("1", "2")]

@@ -413,7 +413,7 @@ class TestSafety:
 
 
 class TestErrors:
-    """What is wrong is told on one line."""
+    """What is wrong is told on one line, with the SQL below it where that is known."""
 
     @pytest.mark.parametrize(
         ("sql", "expected"),
@@ -432,8 +432,11 @@ class TestErrors:
     def test_wrong_sql(self, ask: Ask, sql: str, expected: str) -> None:
         with pytest.raises(QueryError) as caught:
             ask(sql)
-        assert expected in str(caught.value)
-        assert "\n" not in str(caught.value)
+        message, *place = str(caught.value).split("\n")
+        assert expected in message
+        assert not place or (
+            place[0] == f"LINE 1: {sql}" and set(place[1]) == {" ", "^"}
+        )
 
     def test_without_duckdb(self, monkeypatch: pytest.MonkeyPatch) -> None:
         original = builtins.__import__
