@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO, TypeAlias
 
@@ -22,7 +23,7 @@ from mlog.escaping import inline
 from mlog.reader.alive import is_time
 from mlog.reader.entries import NONFINITE, WriterFiles, read_blocks, read_writers
 from mlog.reader.find import iter_runs
-from mlog.reader.page_words import count_text, size_text, value_text
+from mlog.reader.page_words import count_text, one_line, size_text, value_text
 from mlog.reader.series import read_histories
 from mlog.reader.state import RunState, read_state
 from mlog.reader.tables import is_main, write_parquet
@@ -35,6 +36,9 @@ _BLOCK = 1 << 15
 
 _COLUMNS = ("run_id", "name", "step", "time", "value", "rank", "attempt")
 _STEPS = range(-(1 << 63), 1 << 63)
+
+_MOST_NAMES = 5
+"""Metrics that are named where values were left out."""
 
 _Advance: TypeAlias = Callable[[int], None]
 
@@ -120,13 +124,13 @@ class _Job:
         folders: Of the runs, by what they are called in the files.
         out: Where the files go.
         advance: Is told of bytes that were read.
-        left_out: How many values had no place.
+        left_out: Of each metric, how many values had no place.
     """
 
     folders: dict[str, Path]
     out: Path
     advance: _Advance = field(default=lambda _: None)
-    left_out: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
 
 
 _Write: TypeAlias = Callable[[_Job, Path], None]
@@ -246,8 +250,15 @@ def _tell(job: _Job, paths: list[Path], as_json: bool) -> None:
     for path, size in zip(paths, sizes, strict=True):
         click.echo(f"{inline(_path_text(path))} ({size_text(size)})")
     if job.left_out:
-        text = f"left out {count_text(job.left_out, 'value')} without a place there"
-        click.echo(f"mlog: {text}", err=True)
+        click.echo(f"mlog: {_left_out_text(job.left_out)}", err=True)
+
+
+def _left_out_text(left_out: Counter[str]) -> str:
+    values = count_text(left_out.total(), "value")
+    names = [one_line(name, 60) for name in islice(left_out, _MOST_NAMES)]
+    more = len(left_out) - len(names)
+    of = ", ".join(names) + (f" and {more:,} more" if more else "")
+    return f"left out {values} without a place there, of {of}"
 
 
 def _path_text(path: Path) -> str:
@@ -318,7 +329,7 @@ def _metrics_csv(job: _Job, path: Path) -> None:
         for label, folder in job.folders.items():
             for point in _points(job, folder):
                 if isinstance(point.value, dict):
-                    job.left_out += 1
+                    job.left_out[point.name] += 1
                 else:
                     writer.writerow((label, *point))
 

@@ -1,6 +1,7 @@
 """A run as an event file of TensorBoard: numbers, texts, pictures, histograms, params, status."""
 
 import struct
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ def began(state: RunState) -> float:
     return seconds_of(state.created or state.updated) or 0.0
 
 
-def write_events(folder: Path, path: Path) -> int:
+def write_events(folder: Path, path: Path) -> Counter[str]:
     """Write a run into a new event file.
 
     Args:
@@ -31,9 +32,9 @@ def write_events(folder: Path, path: Path) -> int:
         path: Of the file, which must not be there.
 
     Returns:
-        How many values had no place in it.
+        Of each metric, how many values had no place in it.
     """
-    state, left_out = read_state(folder), 0
+    state, left_out = read_state(folder), Counter[str]()
     first = began(state)
     with open(path, "xb") as file:
         events = EventFile(file, first)
@@ -45,8 +46,8 @@ def write_events(folder: Path, path: Path) -> int:
                 picture = _picture(state, value)
                 if picture:
                     events.image(name, step, time, picture, _size(picture))
-                else:
-                    left_out += not _add(events, name, step, time, value)
+                elif not _add(events, name, step, time, value):
+                    left_out[name] += 1
         ended = seconds_of(state.ended or "")
         if ended is not None:
             events.status(ended, is_success=state.status == "Completed")

@@ -140,7 +140,8 @@ class TestCsv:
 
     def test_what_is_no_number_is_counted(self, export_to: Export) -> None:
         shown = export_to("csv", "a1")
-        assert shown.stderr == "mlog: left out 2 values without a place there\n"
+        text = "mlog: left out 2 values without a place there, of note, w\n"
+        assert shown.stderr == text
         assert export_to("csv", "b2", "--force").stderr == ""
 
     def test_wide_has_a_line_for_each_step(self, export_to: Export, out: Path) -> None:
@@ -250,7 +251,18 @@ class TestTensorBoard:
         entries = [{"value": {f"v{n}": value}} for n, value in enumerate(values)]
         write(runs, "x/y", "metrics", *entries)
         shown = export_to("tensorboard", "y")
-        assert shown.stderr == "mlog: left out 3 values without a place there\n"
+        text = "mlog: left out 3 values without a place there, of v0, v1, v2\n"
+        assert shown.stderr == text
+
+    def test_of_many_metrics_the_first_are_named(
+        self, export_to: Export, runs: Path
+    ) -> None:
+        entries = [{"value": {f"v{n}": {"type": "mlog.list"}}} for n in range(1_007)]
+        write(runs, "x/y", "metrics", *entries)
+        shown = export_to("tensorboard", "y")
+        assert shown.stderr.endswith(" there, of v0, v1, v2, v3, v4 and 1,002 more\n")
+        shown = export_to("csv", "y", "--json", "--force")
+        assert orjson.loads(shown.stdout)["left_out"]["v1006"] == 1
 
     def test_params_and_status_are_its_hparams(
         self, export_to: Export, out: Path
@@ -368,7 +380,7 @@ class TestCall:
             *(str(out / "a1.json"), str(out / "b2.json"))
         ]
         assert facts["files"][0]["bytes"] == (out / "a1.json").stat().st_size
-        assert facts["left_out"] == 0
+        assert facts["left_out"] == {}
 
     def test_runs_by_name_path_and_place(
         self, export_to: Export, out: Path, runs: Path
@@ -434,5 +446,5 @@ def test_the_whole_answer(export_to: Export, out: Path) -> None:
     """The files that were made, and how much has no place in them."""
     result = export_to("csv", "a1", "b2")
     assert result.stdout == f"{out}/metrics.csv (496 B)\n{out}/params.csv (65 B)\n"
-    left_out = "mlog: left out 2 values without a place there\n"
+    left_out = "mlog: left out 2 values without a place there, of note, w\n"
     assert (result.exit_code, result.stderr) == (0, left_out)
