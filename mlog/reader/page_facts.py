@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from mlog.layout import parse_segment
 from mlog.reader.blocks import lines_in
@@ -30,6 +30,7 @@ __all__ = [
     "SYMBOLS",
     "LogFacts",
     "Page",
+    "Pictures",
     "curve_text",
     "errors_of",
     "facts_of",
@@ -46,6 +47,9 @@ SYMBOLS = {
 """What stands before the status."""
 
 _CHILDREN = 4
+Pictures: TypeAlias = Mapping[str, tuple[str, int | None]]
+"""Name and step of what was logged as a picture, by the artifact's path."""
+
 SAMPLE = "So many points: curves show a sample of them, and may miss spikes."
 """What a page says whose `is_sample` is set."""
 
@@ -83,6 +87,7 @@ class Page:
         histories: Points of the metrics that can be drawn, by name.
         summaries: All metrics in numbers.
         others: What was logged and is no number: how often, and the last as a text.
+        pictures: What was logged as a picture or another file.
         log: What the logs say.
         is_sample: Whether there are too many points to draw all, so that `histories`
             has only some of them.
@@ -92,6 +97,7 @@ class Page:
     histories: Mapping[str, History]
     summaries: Mapping[str, Summary]
     others: Mapping[str, tuple[int, str]]
+    pictures: Pictures
     log: LogFacts
     is_sample: bool = False
 
@@ -115,13 +121,16 @@ def read_page(folder: Path, *, most: int = 12) -> Page:
     else:
         found = read_histories(folder, names)
     histories = {name: h for name, h in found.items() if _is_drawn(h)}
-    others = {name: _other(h) for name, h in found.items() if name not in histories}
+    rest = {name: h for name, h in found.items() if name not in histories}
+    others = {name: _other(history) for name, history in rest.items()}
     summaries = {name: _summary(facts) for name, facts in state.metrics.items()}
     for name, history in histories.items():
         if size <= _MAX_SERIES or name not in summaries:
             summaries[name] = summarize(history.steps, history.values)
+    pictures = _pictures(state, rest)
     log = _read_log(folder)
-    return Page(state, histories, summaries, others, log, size > _MAX_SERIES)
+    is_sample = size > _MAX_SERIES
+    return Page(state, histories, summaries, others, pictures, log, is_sample)
 
 
 def _first_names(state: RunState, most: int) -> list[str] | None:
@@ -132,6 +141,16 @@ def _first_names(state: RunState, most: int) -> list[str] | None:
 
 def _is_drawn(history: History) -> bool:
     return are_numbers(_listed(history.values))
+
+
+def _pictures(state: RunState, histories: Mapping[str, History]) -> Pictures:
+    """Return which artifacts were logged as what, in order; the last time counts."""
+    return {
+        value: (name, step if history.has_steps else None)
+        for name, history in histories.items()
+        for step, value, _ in history
+        if isinstance(value, str) and value in state.artifacts
+    }
 
 
 def _other(history: History) -> tuple[int, str]:

@@ -14,7 +14,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from mlog.folder import read_from
 from mlog.reader.condense import Summary
 from mlog.reader.curves import markup, svg_curve
 from mlog.reader.fields import text_from
@@ -23,6 +22,7 @@ from mlog.reader.page_facts import (
     SAMPLE,
     SYMBOLS,
     Page,
+    Pictures,
     curve_text,
     errors_of,
     facts_of,
@@ -30,6 +30,7 @@ from mlog.reader.page_facts import (
     odd_text,
     tail_of,
 )
+from mlog.reader.page_images import images_of
 from mlog.reader.page_words import (
     MAX_VALUE,
     cut,
@@ -39,21 +40,13 @@ from mlog.reader.page_words import (
     value_text,
 )
 from mlog.reader.series import History
-from mlog.reader.state import Artifact, RunState
+from mlog.reader.state import RunState
 
-__all__ = ["content_of", "page_html", "undrawn"]
+__all__ = ["page_html", "undrawn"]
 
 _MAX_ROWS = 300  # metrics, params and tags
 _MAX_FILES = 60
-_MAX_IMAGES = 6
-_MAX_IMAGE = 200_000  # bytes of one image
-_ALL_IMAGES = 380_000  # bytes of all, so that the page stays below 1 MB
 _OPEN = 20  # a longer list is folded at first
-_MAGIC = (
-    ("image/png", b"\x89PNG\r\n\x1a\n"),
-    ("image/jpeg", b"\xff\xd8\xff"),
-    ("image/gif", b"GIF8"),
-)
 
 _LIGHT = (
     "color-scheme:light;--bg:#fff;--fg:#1b1f24;--muted:#57606a;--rule:#d5dae0;"
@@ -159,7 +152,7 @@ def page_html(page: Page, *, max_curves: int = 12) -> str:
         _trouble_html(page),
         _metrics_html(page, max_curves),
         _params_html(page.state.params),
-        _artifacts_html(page.state),
+        _artifacts_html(page.state, page.pictures),
     ]
     return f'<div class="mlog-run">{"".join(parts)}</div>'
 
@@ -317,14 +310,14 @@ def _params_html(params: Mapping[str, Any]) -> str:
     return f"<section>{_folded('Params', len(params), body)}</section>"
 
 
-def _artifacts_html(state: RunState) -> str:
-    """Return the small images, and the names of all files."""
+def _artifacts_html(state: RunState, pictures: Pictures) -> str:
+    """Return some small images, and the names of all files."""
     if not state.artifacts:
         return ""
     images = "".join(
         f'<figure><img alt="" src="{url}"/>'
-        f"<figcaption>{_label(path)}</figcaption></figure>"
-        for path, url in _images(state)
+        f"<figcaption>{_label(caption)}</figcaption></figure>"
+        for caption, url in images_of(state, pictures)
     )
     shown_first = islice(state.artifacts.values(), _MAX_FILES)
     items = "".join(
@@ -343,54 +336,3 @@ def _artifacts_html(state: RunState) -> str:
 def _label(text: str, most: int = MAX_VALUE) -> str:
     """Return a text on one line for HTML."""
     return markup(one_line(text, most))
-
-
-# --- images ------------------------------------------------------------------------
-
-
-def _images(state: RunState) -> Iterator[tuple[str, str]]:
-    """Yield the small images among the artifacts, and their content as `data:` URLs."""
-    import base64
-
-    left, number = _ALL_IMAGES, 0
-    for artifact in state.artifacts.values():
-        if number == _MAX_IMAGES:
-            return
-        if not artifact.media_type.startswith("image/") or artifact.size > left:
-            continue
-        content = content_of(state.folder, artifact)
-        kind = _image_type(content)
-        if content and kind and len(content) <= min(left, _MAX_IMAGE):
-            left, number = left - len(content), number + 1
-            yield (
-                artifact.path,
-                f"data:{kind};base64,{base64.b64encode(content).decode()}",
-            )
-
-
-def content_of(folder: Path, artifact: Artifact) -> bytes:
-    """Return a small artifact; b"" when it cannot be read, or is no file of the run."""
-    base = folder / "artifacts"
-    path = base / artifact.path
-    try:
-        if path.resolve() != base.resolve() / artifact.path:  # a link, or `..`
-            return b""
-        with read_from(path) as file:
-            return file.read(_MAX_IMAGE + 1)
-    except (OSError, ValueError, RuntimeError):
-        return b""
-
-
-def _image_type(content: bytes) -> str:
-    """Return the media type of an image by its beginning; "" for what is none.
-
-    An SVG is inert as an image: browsers run no script in it and load nothing for it.
-    """
-    for kind, magic in _MAGIC:
-        if content.startswith(magic):
-            return kind
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
-        return "image/webp"
-    head = content[:1_000].lstrip(b"\xef\xbb\xbf \t\r\n")
-    is_svg = head.startswith((b"<svg", b"<?xml", b"<!--", b"<!DOCTYPE svg"))
-    return "image/svg+xml" if is_svg and b"<svg" in content[:4_000] else ""

@@ -1,6 +1,6 @@
 """The small files that a run has put out, in its report: texts to read, others to save.
 
-Images stand on the page itself (`mlog.reader.page_html`). A text is shown escaped; any
+Images stand on the page itself (`mlog.reader.page_images`). A text is shown escaped; any
 other file is a link whose address is its content, which a browser saves and never opens:
 whatever its name says, it is given as `application/octet-stream`.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from mlog.reader.curves import markup
-from mlog.reader.page_html import content_of
+from mlog.reader.page_images import content_of
 from mlog.reader.page_words import one_line, rest_text, size_text
 from mlog.reader.state import Artifact, RunState
 

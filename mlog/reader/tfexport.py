@@ -7,7 +7,7 @@ from typing import Any
 
 from mlog.escaping import inline
 from mlog.reader.alive import seconds_of
-from mlog.reader.page_html import content_of
+from mlog.reader.page_images import content_of
 from mlog.reader.page_words import value_text
 from mlog.reader.series import read_histories
 from mlog.reader.state import RunState, read_state
