@@ -34,7 +34,11 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(200, b"Ok.\n")
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"]))
+        length = int(self.headers["content-length"])
+        body = self.rfile.read(length)
+        if len(body) < length:  # the client was killed; no server takes half a request
+            self.close_connection = True
+            return
         names = ("x-clickhouse-user", "x-clickhouse-key")
         if login and tuple(map(self.headers.get, names)) != login:
             self.answer(403, b"Code: 516. DB::Exception: Authentication failed")

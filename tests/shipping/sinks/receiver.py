@@ -46,7 +46,11 @@ def receiver() -> Iterator[Receiver]:
 
         def handle_one(self) -> None:
             headers = {name.lower(): value for name, value in self.headers.items()}
-            body = self.rfile.read(int(headers.get("content-length", 0)))
+            length = int(headers.get("content-length", 0))
+            body = self.rfile.read(length)
+            if len(body) < length:  # no server takes half a request
+                self.close_connection = True
+                return
             if headers.get("content-encoding") == "gzip":
                 body = gzip.decompress(body)
             request = Request(self.command, self.path, headers, body)
