@@ -87,12 +87,17 @@ def test_a_second_call_changes_nothing(
     mlog: Mlog, project: Path, option: list[str]
 ) -> None:
     mlog("init", *option)
-    before = (project / ".mlog").stat()
+
+    def facts() -> tuple[int, int, int]:
+        found = (project / ".mlog").stat()
+        return found.st_ino, found.st_mode, found.st_mtime_ns
+
+    before = facts()
     result = mlog("init", *option)
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout.startswith(f"{project}/.mlog is there already: ")
     assert result.stdout.count("\n") == 1
-    assert (project / ".mlog").stat() == before
+    assert facts() == before
 
 
 def test_group_opens_a_folder_that_is_there(mlog: Mlog, project: Path) -> None:
