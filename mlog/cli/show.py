@@ -39,7 +39,7 @@ from mlog.escaping import escape
 from mlog.reader.alive import seconds_of
 from mlog.reader.fields import mapping_from, text_from, whole_from
 from mlog.reader.log_errors import MAX_LOG, LogErrors, read_errors
-from mlog.reader.page_facts import SYMBOLS
+from mlog.reader.page_facts import SYMBOLS, read_others
 from mlog.reader.page_words import (
     moment,
     one_line,
@@ -94,8 +94,8 @@ def command(
 ) -> None:
     """Show what is known of RUN (default: latest).
 
-    Status, times, processes, params, tags, metrics, files, environment, children, how
-    far it was sent, what ended it, and the last errors of its log.
+    Status, times, processes, params, tags, metrics, other values, files, environment,
+    children, how far it was sent, what ended it, and the last errors of its log.
     """
     state = read_state(find(run, dir_))
     log = read_errors(state.folder)
@@ -141,6 +141,7 @@ class _Sections:
         state = self._state
         environment = state.environment
         installed = mapping_from(environment.get("packages"))
+        others = read_others(state)
         sections: list[tuple[str, Iterable[str]]] = [
             ("error", self._error()),
             (_counted("params", state.params), self._pairs(_texts_of(state.params))),
@@ -153,6 +154,7 @@ class _Sections:
                 _counted("metrics", state.metrics),
                 self._rows(metric_columns, state.metrics.items()),
             ),
+            (_counted("values", others), self._pairs(_other_texts(others))),
             (
                 _counted("artifacts", state.artifacts),
                 self._rows(artifact_columns, state.artifacts.values()),
@@ -271,6 +273,14 @@ class _Sections:
 
 def _counted(title: str, found: Sized) -> str:
     return f"{title} ({len(found):,})"
+
+
+def _other_texts(others: Mapping[str, tuple[int, Any]]) -> dict[str, str]:
+    """Return what is no number as a text, behind how often it was logged."""
+    return {
+        name: (f"({count:,} times) " if count > 1 else "") + value_text(last)
+        for name, (count, last) in others.items()
+    }
 
 
 def _texts_of(values: Mapping[str, Any]) -> dict[str, str]:
@@ -410,6 +420,10 @@ def _fields_of(
         "experiment": json_text(state.experiment),
         "name": json_text(state.name),
         "duration": state.duration,
+        "values": {
+            json_text(name): {"count": count, "last": last}
+            for name, (count, last) in read_others(state).items()
+        },
         "artifacts": list(fields["artifacts"].values()),
         "environment": environment,
         "shipping": list(map(sink_fields, sinks)),

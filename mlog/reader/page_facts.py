@@ -21,7 +21,13 @@ from mlog.reader.condense import Summary, summarize
 from mlog.reader.fields import mapping_from, text_from
 from mlog.reader.follow import parse_line
 from mlog.reader.page_words import count_text, moment, one_line, span, value_text
-from mlog.reader.series import History, are_numbers, read_histories
+from mlog.reader.series import (
+    History,
+    are_numbers,
+    plain,
+    read_histories,
+    read_values,
+)
 from mlog.reader.sparkline import sparkline
 from mlog.reader.state import RunState, read_state
 
@@ -36,6 +42,7 @@ __all__ = [
     "facts_of",
     "heading",
     "odd_text",
+    "read_others",
     "read_page",
     "tail_of",
 ]
@@ -131,6 +138,21 @@ def read_page(folder: Path, *, most: int = 12) -> Page:
     log = _read_log(folder)
     is_sample = size > _MAX_SERIES
     return Page(state, histories, summaries, others, pictures, log, is_sample)
+
+
+def read_others(state: RunState) -> dict[str, tuple[int, Any]]:
+    """Return what a run logged that is no number: how often, and the last, as `plain`.
+
+    Of a run with many points nothing is: this is for a look in passing.
+    """
+    size = sum(status.st_size for _, status in _segments(state.folder, "metrics"))
+    if size > _ALL_SERIES:
+        return {}
+    return {
+        name: (len(values), plain(values[-1]))
+        for name, (values, is_numeric) in read_values(state.folder).items()
+        if not is_numeric and not are_numbers(values)
+    }
 
 
 def _first_names(state: RunState, most: int) -> list[str] | None:

@@ -1,5 +1,6 @@
 """Words for the pages of runs: texts on one line and cut, numbers with their units."""
 
+import json
 from typing import Any
 
 import orjson
@@ -33,13 +34,16 @@ def one_line(text: str, most: int = MAX_VALUE) -> str:
 
 
 def value_text(value: Any) -> str:
-    """Return a param's value: a text as it is, anything else as JSON."""
+    """Return a value: a text as it is, anything else as JSON, to which NaN is added."""
     if isinstance(value, str):
         return value
     try:
-        return orjson.dumps(value).decode()
+        text = orjson.dumps(value).decode()
     except (TypeError, ValueError):
         return repr(value)
+    if "null" in text:  # what NaN and the infinities are to orjson
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text
 
 
 def moment(ts: str | None) -> str:

@@ -118,6 +118,19 @@ class TestSections:
             "  odd    NaN                     1"
         )
 
+    def test_what_was_logged_and_is_no_number(self, show: Show, run: Made) -> None:
+        run.metric(0, loss=0.5, odd="NaN")
+        for value in ("begins", {"type": "mlog.list", "values": [1, "NaN"]}):
+            run.entry("metrics", value={"note\n": value})
+        run.entry("metrics", value={"net": {"type": "mlog.row", "columns": {"a": 1}}})
+        assert sections(show())["values (2)"] == (
+            '  note\\n  (2 times) [1,NaN]\n  net     {"a":1}'
+        )
+        assert fields(show("--json"))["values"] == {
+            "note\n": {"count": 2, "last": [1, None]},
+            "net": {"count": 1, "last": {"a": 1}},
+        }
+
     def test_files_models_and_the_snapshot(self, show: Show, run: Made) -> None:
         picture = {"path": "a/b.png", "size": 12_345, "media_type": "image/png"}
         run.event("run.artifact", **picture)

@@ -3,6 +3,8 @@
 import orjson
 
 from mlog.reader.page import run_text
+from mlog.reader.page_facts import read_others
+from mlog.reader.state import read_state
 from tests.reader.conftest import Writing, moment, page, words
 
 TRACEBACK = (
@@ -83,3 +85,20 @@ class TestTrouble:
             file.writelines([filler + b"\n"] * 35)
         run.log("WARNING", "near")
         assert "1 warning in the last 32 MB of the log" in words(page(run))
+
+
+class TestOthers:
+    """What was logged and is no number, for a look in passing."""
+
+    def test_how_often_and_the_last(self, run: Writing) -> None:
+        run.metric({"loss": 0.5, "odd": "NaN"}, step=1)
+        run.value("net", {"type": "mlog.row", "columns": {"a": 1}})
+        run.value("net", "none")
+        assert read_others(read_state(run.folder)) == {"net": (2, "none")}
+
+    def test_of_many_points_nothing_is_read(self, run: Writing) -> None:
+        run.value("net", "x" * 900_000)
+        assert list(read_others(read_state(run.folder))) == ["net"]
+        for _ in range(9):
+            run.value("net", "x" * 999_000)
+        assert read_others(read_state(run.folder)) == {}

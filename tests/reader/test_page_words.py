@@ -18,6 +18,7 @@ def test_one_line_is_short_also_with_controls_shown() -> None:
 def test_a_text_is_its_own_value() -> None:
     assert value_text("a b") == "a b"
     assert value_text({"a": [1, None]}) == '{"a":[1,null]}'
+    assert value_text([float("nan"), "é"]) == '[NaN,"é"]'
 
 
 def test_a_moment_has_no_fractions() -> None:
