@@ -18,6 +18,7 @@ next run on the root with the same remote, or by `mlog ship`.
 import contextlib
 import json
 import os
+import re
 import sys
 import time
 import weakref
@@ -57,6 +58,15 @@ So that it is sent by the next shipper also if its own one died before it had be
 _JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID", "FLUX_JOB_ID")
 _FIRST_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO of Linux
 _SHORT, _LONG = 5.0, 60.0
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:(//.*|(\?.*)?)", re.DOTALL)
+"""`scheme://…`, or a scheme alone where the environment says the rest: `otlp:`."""
+
+_OPEN = {
+    *("level", "streams", "name", "token_file", "token_env", "token_call"),
+    *("check", "coding", "create", "experiment", "metrics", "prefix", "rank"),
+}
+"""Parameters that are shown: settings, and where a secret is. Any other may be one."""
+
 _MAX_CURSOR = 16 << 20
 _MAX_SHOWN = 200
 
@@ -73,10 +83,11 @@ def chosen_urls(
 
     Raises:
         TypeError: `remote` is none.
-        ValueError: A URL has no scheme.
+        ValueError: A URL of the caller's has no scheme. One of the environment is
+            warned about and left out: the run is worth more.
     """
     if remote is None:
-        urls = tuple(outer) or tuple(env.get("MLOG_REMOTE", "").split())
+        urls = tuple(outer) or _urls_of(env)
     elif isinstance(remote, bool):
         urls = chosen_urls(None, outer, env) if remote else ()
     elif isinstance(remote, str):
@@ -88,12 +99,22 @@ def chosen_urls(
             raise TypeError(
                 f"remote must be a URL or several, got {type(url).__name__}"
             )
-        if "://" not in url:
-            raise ValueError(
-                "remote must be a URL like https://host/path, mlflow+https://host or "
-                f"file:///folder, got {shown_url(url)!r}"
-            )
+        if not _ADDRESS.fullmatch(url):
+            raise ValueError(f"remote must be {_EXPECTED}, got {shown_url(url)!r}")
     return tuple(dict.fromkeys(urls))
+
+
+_EXPECTED = "a URL like https://host/path, mlflow+https://host or file:///folder"
+
+
+def _urls_of(env: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the URLs of the environment, as far as they are some."""
+    urls = env.get("MLOG_REMOTE", "").split()
+    for url in urls:
+        if not _ADDRESS.fullmatch(url):
+            text = f"MLOG_REMOTE must be {_EXPECTED}, got {shown_url(url)!r}"
+            warn_once("MLOG_REMOTE", f"{text}; it is left out")
+    return tuple(url for url in urls if _ADDRESS.fullmatch(url))
 
 
 def start_remotes(
@@ -131,7 +152,8 @@ def wants(path: Path, url: str) -> bool:
             found = json.loads(file.read(_MAX_CURSOR))
     except (OSError, ValueError):
         return False
-    return isinstance(found, list) and shown_url(url) in found
+    shown = shown_url(url)
+    return isinstance(found, list) and shown != "…" and shown in found
 
 
 def dies_with_process(env: Mapping[str, str]) -> bool:
@@ -263,20 +285,43 @@ def finish_remotes(remotes: "Iterable[Remote]", *, wait: bool) -> None:
 
 
 def shown_url(url: str) -> str:
-    """Return a URL without credentials and parameters, safe to show."""
-    from urllib.parse import urlsplit  # only here: runs without a remote need it not
+    """Return a URL without credentials, with known parameters only, safe to show.
+
+    "…" where it is not sure which part is which: a password with a bare `/`, `?` or
+    `#` ends the host for everybody who reads URLs.
+    """
+    from urllib.parse import parse_qsl, urlencode, urlsplit  # only with a remote
 
     try:
         parts = urlsplit(url)
-        host = parts.netloc.rpartition("@")[2]
+        _ = parts.port  # raises where that is a part of a password
     except ValueError:
         return "…"
-    text = f"{parts.scheme}://{host}{parts.path}" if parts.scheme else "…"
+    _, at, host = parts.netloc.rpartition("@")
+    behind = f"{parts.path}?{parts.query}#{parts.fragment}"
+    if not _ADDRESS.fullmatch(url) or ("@" in behind and ":" in host and not at):
+        return "…"
+    slashes = "//" if url[len(parts.scheme) :].startswith("://") else ""
+    given = parse_qsl(parts.query, keep_blank_values=True)
+    query = urlencode([(k, v) for k, v in given if k in _OPEN], safe="/,:")
+    text = f"{parts.scheme}:{slashes}{host}{parts.path}{'?' if query else ''}{query}"
     return inline(text)[:_MAX_SHOWN]
 
 
 def _later(path: Path, url: str) -> str:
-    return f"`mlog ship {inline(str(path))} --to {shown_url(url)}` sends the rest"
+    import shlex
+
+    shown = shown_url(url)
+    words = ["mlog", "ship", inline(str(path)), "--to", shown]
+    secret = ", with what is not shown of its address," if _hides(url, shown) else ""
+    return f"`{shlex.join(words)}`{secret} sends the rest"
+
+
+def _hides(url: str, shown: str) -> bool:
+    """Whether parameters are left out of a URL as it is shown, or all of it."""
+    return shown == "…" or url.count("&") + url.count("?") > (
+        shown.count("&") + shown.count("?")
+    )
 
 
 def _start() -> "subprocess.Popen[bytes]":

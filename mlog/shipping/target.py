@@ -31,6 +31,10 @@ __all__ = ["Route", "parse_route"]
 _OWN = ("level", "streams", "name", *PARAMETERS)
 _MAX_NAME = 80
 _OPEN = (Kind.OTHER, Kind.ORDINARY)
+_UNREADABLE = (
+    "host and port cannot be told apart; in a password write / as %2F, ? as %3F, "
+    "# as %23, @ as %40; in a path @ as %40"
+)
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9_.]+")
 
 
@@ -71,8 +75,11 @@ def parse_route(
     try:
         parts = urlsplit(url)
         _ = parts.port
-    except ValueError as exc:
-        raise MlogError(f"not a sink's URL: {exc}") from exc
+    except ValueError:  # the message may have a part of a password
+        raise MlogError(f"not a sink's URL: {_UNREADABLE}") from None
+    behind = f"{parts.path}?{parts.query}#{parts.fragment}"
+    if "@" in behind and ":" in parts.netloc and "@" not in parts.netloc:
+        raise MlogError(f"not a sink's URL: {_UNREADABLE}")
     if not parts.scheme or (len(parts.scheme) == 1 and parts.scheme.isalpha()):
         raise MlogError(
             "a sink's URL begins with its scheme, like "

@@ -1,6 +1,7 @@
 """`remote=`: shippers that runs start, and the processes around them."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -14,7 +15,9 @@ from typing import Any
 
 import pytest
 
-from mlog.run.remote import chosen_urls, dies_with_process, shown_url
+from mlog.errors import MlogError, MlogWarning
+from mlog.run.remote import _later, chosen_urls, dies_with_process, shown_url
+from mlog.shipping.target import parse_route
 from tests.helpers import REPO, run_python
 from tests.http_server import Server, reply
 from tests.shipping.conftest import all_lines
@@ -95,6 +98,51 @@ def test_what_is_no_url_is_said_without_its_secrets() -> None:
         chosen_urls([7], (), {})  # type: ignore[list-item]
     assert shown_url("https://me:pw@host:1/p?key=secret#x") == "https://host:1/p"
     assert shown_url("no\x1b[2J") == "…"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("u:SECRET@host/x", "https://ada:SE/CRET@h/x", "https://ada:12/CRET@h/x"),
+        *("http://ada:SE#CRET@h", "http://ada:12?CRET@h", "http://ada:SECRET"),
+    ],
+)
+def test_where_a_url_has_a_slip_nothing_of_it_is_shown(url: str) -> None:
+    """A bare `/`, `?` or `#` in a password ends the host; a scheme may be forgotten."""
+    assert shown_url(url) == "…"
+    with pytest.raises((MlogError, ValueError)) as caught:
+        parse_route(*chosen_urls(url, (), {}), env={})
+    assert not {"SE", "CRET", "ada"} & {*re.findall(r"\w+", str(caught.value))}
+
+
+def test_what_a_command_needs_is_shown_and_what_may_be_secret_is_not(
+    tmp_path: Path,
+) -> None:
+    """The parameters name the sink: without them it would be another one."""
+    url = "http://me:pw@h/p?name=team&streams=logs,metrics&rank=all&code=secret"
+    shown = "http://h/p?name=team&streams=logs,metrics&rank=all"
+    assert shown_url(url) == shown
+    assert _later(tmp_path, url) == (
+        f"`mlog ship {tmp_path} --to '{shown}'`, with what is not shown of its "
+        "address, sends the rest"
+    )
+    assert _later(tmp_path, "http://h/p") == (
+        f"`mlog ship {tmp_path} --to http://h/p` sends the rest"
+    )
+
+
+@pytest.mark.parametrize("url", ["otlp:", "azureml:", "azureml:?experiment=x"])
+def test_the_environment_may_say_the_rest_of_an_address(url: str) -> None:
+    assert chosen_urls(url, (), {}) == (url,)
+    assert chosen_urls(None, (), {"MLOG_REMOTE": url}) == (url,)
+    assert shown_url(url) == url
+
+
+def test_a_slip_in_the_environment_costs_no_run() -> None:
+    env = {"MLOG_REMOTE": "http://a nothing u:SECRET@host"}
+    with pytest.warns(MlogWarning, match="MLOG_REMOTE must be a URL like") as told:
+        assert chosen_urls(None, (), env) == ("http://a",)
+    assert "SECRET" not in str(told[0].message)
 
 
 def test_where_a_shipper_dies_with_its_run() -> None:
