@@ -11,6 +11,7 @@ secrets: they are on no command line and in no message of mlog's.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,12 @@ __all__ = ["Action", "Alert", "action_of", "message_for"]
 
 _PATIENCE = 30.0
 """Seconds that a command or a message may take."""
+
+_SLACK = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+"""What was logged must not call a whole channel.
+
+Source: Slack, "Formatting text for app surfaces".
+"""
 
 _SERVICES = ("slack", "discord", "teams", "ntfy")
 
@@ -102,6 +109,8 @@ def _named(text: str) -> Action:
             f"{', '.join(f'{name}+https://…' for name in _SERVICES)}; "
             f"got one that begins with {scheme[:20]!r}"
         )
+    if not re.match(r"(?:[^/?#]*@)?[^/?#@:]", rest):
+        raise ValueError(f"a webhook's address needs a host: {scheme}://host/path")
     address = f"{inner}://{rest}"
     return Action(kind, lambda alert: _post(kind, address, alert))
 
@@ -113,15 +122,16 @@ def message_for(kind: str, alert: Alert) -> tuple[bytes, Mapping[str, str]]:
     Webhook"; Microsoft Teams, "Create incoming webhooks" (Adaptive Cards); ntfy,
     "Publishing".
     """
-    text = f"*{alert.title}*\n{alert.body}"
     if kind == "ntfy":
         title = alert.title.encode("ascii", "replace").decode()
         return alert.body.encode(), {"title": title, "content-type": "text/plain"}
     told: dict[str, Any] = alert._asdict()
     if kind == "slack":
-        told = {"text": text}
+        text = f"*{alert.title}*\n{alert.body}"
+        told = {"text": text.translate(_SLACK)}
     elif kind == "discord":
-        told = {"content": f"**{alert.title}**\n{alert.body}"[:2_000]}
+        content = f"**{alert.title}**\n{alert.body}"[:2_000]
+        told = {"content": content, "allowed_mentions": {"parse": []}}
     elif kind == "teams":
         told = _card(alert)
     return orjson.dumps(told), {"content-type": "application/json"}

@@ -22,6 +22,9 @@ __all__ = ["AlertHandler"]
 _WAITING = 100
 """Alerts that wait to be told at most."""
 
+_PATIENCE = 5.0
+"""Seconds that the end waits for them."""
+
 
 class AlertHandler(logging.Handler):
     """Does something when what is recorded fits a rule.
@@ -57,12 +60,12 @@ class AlertHandler(logging.Handler):
         Raises:
             ValueError, TypeError: One of them cannot be understood.
         """
-        super().__init__(level)
         if not every >= 0:
             raise ValueError(f"every must be seconds >= 0, got {every!r}")
+        # `logging` keeps every handler that began, to close it in the end.
+        self._rule, self._action = parse_rule(rule), action_of(action)
+        super().__init__(level)
         self.rule = rule
-        self._rule = parse_rule(rule)
-        self._action = action_of(action)
         self._every = every
         self._clock = clock
         self._redactor = Redactor()
@@ -70,7 +73,7 @@ class AlertHandler(logging.Handler):
         self._told: float | None = None
         self._held = 0
         self._waiting: queue.SimpleQueue[tuple[Alert, Run | None]] = queue.SimpleQueue()
-        self._pending = 0
+        self._untold: list[tuple[Alert, Run | None]] = []
         self._idle = threading.Condition()
         self._thread: threading.Thread | None = None
         self._pid = os.getpid()
@@ -103,7 +106,10 @@ class AlertHandler(logging.Handler):
             self._run = None
             self._consider(self._rule.end(run.status), run)
         with self._idle:
-            self._idle.wait_for(lambda: not self._pending, timeout=5.0)
+            self._idle.wait_for(lambda: not self._untold, timeout=_PATIENCE)
+            left, self._untold = self._untold, []
+        for alert, own in left:
+            self._record(alert, own, "not done yet as the run ended")
         super().close()
 
     # --- alerts --------------------------------------------------------------------
@@ -123,13 +129,13 @@ class AlertHandler(logging.Handler):
 
     def _tell(self, alert: Alert, run: Run | None) -> None:
         if self._pid != os.getpid():  # a forked child: the thread has stayed behind
-            self._pid, self._thread, self._pending = os.getpid(), None, 0
+            self._pid, self._thread, self._untold = os.getpid(), None, []
             self._waiting, self._idle = queue.SimpleQueue(), threading.Condition()
         with self._idle:
-            if self._pending >= _WAITING:
+            if len(self._untold) >= _WAITING:
                 self._held += 1
                 return
-            self._pending += 1
+            self._untold.append((alert, run))
         self._waiting.put((alert, run))
         if self._thread is None:
             self._thread = threading.Thread(
@@ -152,15 +158,23 @@ class AlertHandler(logging.Handler):
             self._action.act(alert)
         except Exception as exc:
             error = f"{exc}"[:200] or type(exc).__name__
+        if (alert, run) not in self._untold:  # nobody waits any more, and it is told
+            return
+        self._record(alert, run, error)
+        with self._idle:
+            if (alert, run) in self._untold:
+                self._untold.remove((alert, run))
+            self._idle.notify_all()
+
+    def _record(self, alert: Alert, run: Run | None, error: str | None) -> None:
+        """Have an alert in its run, and warn of one that could not be told."""
+        if error is not None:
             with contextlib.suppress(Exception):  # a strict run raises warnings
                 warn_once(f"alert {self.rule}", f"an alert could not be told: {error}")
         if run is not None:
             data = {**alert._asdict(), "action": self._action.kind}
             del data["run"], data["experiment"]
             run._event("run.alert", data if error is None else data | {"error": error})
-        with self._idle:
-            self._pending -= 1
-            self._idle.notify_all()
 
     def __repr__(self) -> str:
         """Show the rule and the kind of action; an address is a secret."""

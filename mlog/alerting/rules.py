@@ -24,6 +24,12 @@ _SILENT = re.compile(
     r"no\s+entry\s+for\s+(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[a-z]*)\s*", re.IGNORECASE
 )
 _ENDED = re.compile(r"run\s+(?P<how>ended|failed)", re.IGNORECASE)
+_NEARLY = re.compile(
+    r"no\s+entry\b.*"
+    r"|run\s+(start\w*|begins?|began|begun|end\w*|fail\w*|cancel\w*|complet\w*"
+    r"|finish\w*|stop\w*|succe\w*|not\s*responding)$",
+    re.IGNORECASE | re.DOTALL,
+)
 _NON_FINITE = re.compile(r"non-?finite", re.IGNORECASE)
 _UNITS = {"s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600}
 _UNITS |= {"hour": 3600, "d": 86400, "day": 86400}
@@ -163,6 +169,12 @@ def parse_rule(text: str) -> Rule:
         return Silence(_seconds(match["number"], match["unit"].lower()))
     if match := _FOR.fullmatch(text):
         return Fits(match["filter"], int(match["count"]))
+    if match := _NEARLY.match(text):
+        raise ValueError(
+            f"no such rule: {text[:60]!r}; of a run there are 'run ended', 'run "
+            "failed' and 'no entry for 10 minutes'; for a text that is logged write "
+            f"it in quotes: '\"{match[0]}\"'"
+        )
     if not text:
         raise ValueError("a rule must not be empty; such as 'level>=error'")
     return Fits(text)

@@ -114,12 +114,25 @@ class TestMessages:
         slack = json.loads(message_for("slack", ALERT)[0])
         assert slack["text"].startswith("*mlog: digits 3f9a1c*\nloss=6 step=2 (and 2")
         discord = json.loads(message_for("discord", ALERT)[0])
-        assert set(discord) == {"content"}
+        assert set(discord) == {"content", "allowed_mentions"}
         teams = json.loads(message_for("teams", ALERT)[0])
         assert teams["attachments"][0]["content"]["type"] == "AdaptiveCard"
         body, headers = message_for("ntfy", ALERT)
         assert body.endswith(b"rule: loss > 5")
         assert headers["title"] == "mlog: digits 3f9a1c"
+
+    def test_what_was_logged_calls_nobody(self) -> None:
+        """Slack takes <!channel> for a mention, Discord @everyone."""
+        alert = ALERT._replace(text="@everyone <!channel> & <b>")
+        slack = json.loads(message_for("slack", alert)[0])["text"]
+        assert "@everyone &lt;!channel&gt; &amp; &lt;b&gt;" in slack
+        discord = json.loads(message_for("discord", alert)[0])
+        assert discord["allowed_mentions"] == {"parse": []}
+
+    @pytest.mark.parametrize("address", ["slack+https://", "https:///x", "http://:80"])
+    def test_an_address_needs_a_host(self, address: str) -> None:
+        with pytest.raises(ValueError, match="needs a host"):
+            action_of(address)
 
     def test_discords_limit_is_kept(self) -> None:
         long = ALERT._replace(text="x" * 5_000)

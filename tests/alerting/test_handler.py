@@ -1,5 +1,6 @@
 """`AlertHandler` in runs and on loggers."""
 
+import gc
 import logging
 import logging.config
 import os
@@ -86,6 +87,38 @@ class TestInARun:
         with mlog.start_run("e", alerts=[mlog.AlertHandler("level>=error", told)]):
             logging.getLogger("train").error("password=hunter2hunter2")
         assert [a.text for a in TOLD] == ["ERROR train: password=***"]
+
+    @pytest.mark.parametrize(
+        ("rule", "action", "every"), [("loss >", told, 1), ("a", 3, 1), ("a", told, -1)]
+    )
+    def test_one_that_is_refused_leaves_nothing_behind(
+        self, rule: str, action: Any, every: float
+    ) -> None:
+        """`logging.shutdown` closes every handler that began."""
+        before = len(logging._handlerList)  # type: ignore[attr-defined]
+        with pytest.raises((ValueError, TypeError)):
+            mlog.AlertHandler(rule, action, every=every)
+        gc.collect()
+        assert len(logging._handlerList) == before  # type: ignore[attr-defined]
+        logging.shutdown([])
+
+    def test_one_that_takes_longer_than_the_end_is_recorded_once(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("mlog.alerting.handler._PATIENCE", 0.01)
+        done, over = threading.Event(), threading.Event()
+
+        def slow(alert: Alert) -> None:
+            done.wait(60)
+            over.set()
+
+        run = mlog.start_run("e", alerts=[mlog.AlertHandler("run ended", slow)])
+        with pytest.warns(MlogWarning, match="not done yet as the run ended"):
+            run.complete()
+        done.set()
+        assert over.wait(60)
+        (alert,) = alerts_of(run)
+        assert alert["error"] == "not done yet as the run ended"
 
     def test_something_else_is_refused_before_there_is_a_run(self) -> None:
         with pytest.raises(

@@ -100,8 +100,16 @@ class TestEnds:
         ("loss > 5 for 0", "1 entry or more"),
         ("error for 3", "needs a comparison"),
         ("no entry for 3 moons", "seconds, minutes, hours or days, got 'moons'"),
+        ("no entry for soon", "no such rule: 'no entry for soon'; of a run there are"),
+        ("run cancelled", "no such rule: .* 'run failed' and 'no entry for 10 min"),
+        ("Run started", "write it in quotes: '\"Run started\"'"),
     ],
 )
 def test_a_rule_that_cannot_be_understood_says_why(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_rule(text)
+
+
+def test_words_in_quotes_are_a_text_that_is_logged() -> None:
+    rule = parse_rule('"run started"')
+    assert rule.entry({"level": "INFO", "logger": "a", "msg": "a run started"}, 0.0)
