@@ -1,6 +1,7 @@
 """`mlog attach`: the log of another program on a run's time line."""
 
 import contextlib
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from mlog.cli.completing import complete_run
 from mlog.cli.options import RunCommand, dir_option, find, typed
 from mlog.errors import MlogError
 from mlog.reader.state import read_state
-from mlog.sources.attaching import Attachment, Printed, last_place
+from mlog.sources.attaching import Attachment, Known, Printed, last_line
 from mlog.sources.foreign_lines import FORMATS
 from mlog.sources.streams import (
     FileLines,
@@ -35,6 +36,7 @@ Examples:
   mlog attach latest -- nvidia-smi dmon
 """
 
+_STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 _PAUSE = 0.25
 _LOOK_EVERY = 2.0
 _OVER = object()
@@ -105,8 +107,9 @@ def _attach_file(folder: Path, path: Path, kind: str, *, follow: bool) -> int:
         lines = FileLines(path)
         while follow and not lines.has_begun and next(waits, _OVER) is not _OVER:
             pass
-        lines.begin_behind(last_place(folder, lines.source))
-        with _attached(folder, lines.source, kind) as attachment:
+        known = last_line(folder, lines.source)
+        lines.begin_behind(known.at)
+        with _attached(folder, lines.source, kind, known) as attachment:
             try:
                 last = not follow and lines.is_still(time.time())
                 attachment.take(lines.read(last=last), _now())
@@ -148,20 +151,20 @@ def _attach_command(
 ) -> int:
     if docker is not None:
         source = f"docker:{docker}"
-        after = last_place(folder, source)
-        line = docker_line(docker, after, follow=follow)
+        known = last_line(folder, source)
+        line = docker_line(docker, known.at, follow=follow)
     elif journal is not None:
         source = f"journal:{journal}"
-        after = last_place(folder, source)
-        line, kind = journal_line(journal, after, follow=follow), "json"
+        known = last_line(folder, source)
+        line, kind = journal_line(journal, known.at, follow=follow), "json"
     else:
-        source, after = f"command:{' '.join(line)[:200]}", None
+        source, known = f"command:{' '.join(line)[:200]}", Known()
     started: list[subprocess.Popen[bytes]] = []
     texts = command_lines(line, started=started.append)
     try:
-        with _attached(folder, source, kind) as attachment:
+        with _attached(folder, source, kind, known) as attachment:
             if docker is not None:
-                attachment.take(_behind(texts, after), _now())
+                attachment.take(_behind(texts, known.at), _now())
             elif journal is not None:
                 attachment.take(unit_lines(texts), _now())
             else:
@@ -179,14 +182,18 @@ def _behind(texts: Iterator[str], after: int | str | None) -> Iterator[Printed]:
     """Make lines of what docker prints, its time being their place; no known ones."""
     for text in texts:
         stamp = text.partition(" ")[0]
+        if not _STAMP.match(stamp):  # the engine's own words, an error for example
+            continue
         if isinstance(after, str) and stamp <= after:
             continue
         yield Printed(text, stamp)
 
 
 @contextlib.contextmanager
-def _attached(folder: Path, source: str, kind: str) -> Iterator[Attachment]:
-    attachment = Attachment(folder, source, kind)
+def _attached(
+    folder: Path, source: str, kind: str, known: Known
+) -> Iterator[Attachment]:
+    attachment = Attachment(folder, source, kind, known.time)
     attachment.begin()
     try:
         yield attachment

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from mlog.entry import shrink, stamp
 from mlog.folder import read_from
 from mlog.plain import clean_text, to_json
+from mlog.reader.alive import seconds_of
 from mlog.reader.blocks import blocks_before
 from mlog.reader.entries import read_writers
 from mlog.reader.follow import parse_line
@@ -24,7 +25,7 @@ from mlog.run.keeper import keeper
 from mlog.run.writer import Place
 from mlog.sources.foreign_lines import parser_of
 
-__all__ = ["Attachment", "Printed", "last_place"]
+__all__ = ["Attachment", "Known", "Printed", "last_line"]
 
 _MAX_TEXT = 1 << 18
 _YEAR_10000 = 253_402_300_800
@@ -42,6 +43,18 @@ class Printed(NamedTuple):
     at: int | str | None = None
 
 
+class Known(NamedTuple):
+    """The last line of a source that is in a run.
+
+    Attributes:
+        at: Its place in the source; None: there is none.
+        time: Its time, in seconds since the epoch.
+    """
+
+    at: int | str | None = None
+    time: float | None = None
+
+
 class Attachment:
     """Writes the lines of one source into one run. For one thread.
 
@@ -49,13 +62,20 @@ class Attachment:
         count: Lines that were written.
     """
 
-    def __init__(self, folder: Path, source: str, kind: str = "auto") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        source: str,
+        kind: str = "auto",
+        last_time: float | None = None,
+    ) -> None:
         """Join the run.
 
         Args:
             folder: Of the run.
             source: Names the source, the same each time: `file:/var/log/x.log`.
             kind: Format of the lines; see `mlog.sources.foreign_lines`.
+            last_time: Of the line before, for those that say none.
 
         Raises:
             MlogError, OSError: It is no run, or may not be written to.
@@ -65,7 +85,7 @@ class Attachment:
         self._source = source
         self._name = re.sub(r".*[/:]|#.*", "", source) or source
         self._recorder = joined(open_run_folder(folder), Place(main=False))
-        self._last: float | None = None
+        self._last = last_time
         self.count = 0
         keeper.watch(self._recorder.writer)
 
@@ -123,30 +143,30 @@ class Attachment:
         self.count += 1
 
 
-def last_place(folder: Path, source: str) -> int | str | None:
-    """Return the place of the last line of a source that is in a run; None: of none.
+def last_line(folder: Path, source: str) -> Known:
+    """Return what is known of the last line of a source that is in a run.
 
     Raises:
         RunNotFoundError: There is no run.
         OSError: It may not be read.
     """
     sign = b'"from":'
-    found: int | str | None = None
+    found = Known()
     for writer in read_writers(folder):
         if not writer.name:  # the main process attaches nothing
             continue
         for segment in reversed(writer.segments.get("logs", [])):
-            place = _last_in(folder / segment.filename, source, sign)
-            if place is None:
+            last = _last_in(folder / segment.filename, source, sign)
+            if last.at is None:
                 continue
-            if not isinstance(place, int) or not isinstance(found, int):
-                found = place
-            found = max(found, place) if isinstance(place, int) else place
+            both = isinstance(last.at, int) and isinstance(found.at, int)
+            if not both or last.at > found.at:  # type: ignore[operator]
+                found = last
             break
     return found
 
 
-def _last_in(path: Path, source: str, sign: bytes) -> int | str | None:
+def _last_in(path: Path, source: str, sign: bytes) -> Known:
     with read_from(path) as file:
         end = file.seek(0, 2)
 
@@ -160,9 +180,8 @@ def _last_in(path: Path, source: str, sign: bytes) -> int | str | None:
                 entry = parse_line(line) or {}
                 extra = entry.get("extra")
                 if isinstance(extra, dict) and extra.get("from") == source:
-                    place: int | str | None = extra.get("at")
-                    return place
-    return None
+                    return Known(extra.get("at"), seconds_of(entry["ts"]))
+    return Known()
 
 
 def _end_of_lines(read: Any, end: int) -> int:

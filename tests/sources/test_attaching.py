@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 import mlog
 from mlog.cli import cli
 from mlog.reader.verify import verify_run
-from mlog.sources.attaching import Attachment, Printed, last_place
+from mlog.sources.attaching import Attachment, Known, Printed, last_line
 
 Attach = Callable[..., Result]
 
@@ -110,9 +110,20 @@ class TestFiles:
         if child == 0:
             os.kill(os.getpid(), signal.SIGKILL)
         os.waitpid(child, 0)
-        assert last_place(run.path, "file:x#1") == 4
-        assert last_place(run.path, "file:x#2") is None
+        assert last_line(run.path, "file:x#1").at == 4
+        assert last_line(run.path, "file:x#2") == Known()
         attachment.close()
+
+    def test_a_line_without_a_time_has_that_of_the_line_before_it(
+        self, run: Any, attach: Attach, tmp_path: Path
+    ) -> None:
+        """Also where that one was attached before."""
+        path = tmp_path / "server.log"
+        for text in ("2026-11-27T18:27:03Z INFO started\n", "more\n"):
+            with path.open("a") as file:
+                file.write(text)
+            attach("--file", str(path))
+        assert {e["ts"] for e in run.entries("logs")} == {"2026-11-27T18:27:03.000000Z"}
 
     @pytest.mark.slow
     def test_it_is_followed_until_the_run_ends(self, tmp_path: Path) -> None:
@@ -176,6 +187,28 @@ class TestCommands:
         assert (tmp_path / "docker.args").read_text() == (
             "logs --timestamps --since 2026-11-27T18:27:03.000000002Z -- triton\n"
         )
+
+    def test_what_the_engine_itself_says_is_no_line_of_the_container(
+        self,
+        run: Any,
+        attach: Attach,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """And no place to go on from: a fake engine, as above, that fails first."""
+        fake(
+            tmp_path / "docker",
+            'echo "$@" >> "$0.args"\n'
+            "echo Error response from daemon: No such container: web >&2; exit 1\n",
+        )
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        shown = attach("--docker", "web")
+        assert shown.exit_code == 1
+        assert "No such container: web" in shown.stderr
+        attach("--docker", "web")
+        assert messages(run) == []
+        args = (tmp_path / "docker.args").read_text()
+        assert args == "logs --timestamps -- web\n" * 2
 
     def test_units_by_a_stand_in_for_journalctl(
         self,
