@@ -43,13 +43,16 @@ def watch(
         The estimator itself.
 
     Raises:
-        TypeError: It has no `fit` or no `get_params`.
+        TypeError: It has no `fit` or no `get_params`, or is a class.
     """
     fit = getattr(estimator, "fit", None)
-    if not callable(fit) or not callable(getattr(estimator, "get_params", None)):
+    has_params = callable(getattr(estimator, "get_params", None))
+    if isinstance(estimator, type) or not callable(fit) or not has_params:
+        what = "the class " if isinstance(estimator, type) else ""
+        name = getattr(estimator, "__name__", type(estimator).__name__)
         raise TypeError(
             "watch takes an estimator of scikit-learn, with fit and get_params; "
-            f"got {type(estimator).__name__}"
+            f"got {what}{name}"
         )
     given: Any = estimator
     given.fit = _watched(given, fit, AdapterRun(run), test)

@@ -99,3 +99,6 @@ def test_a_score_that_cannot_be_had_warns_and_the_fit_goes_on() -> None:
 def test_only_estimators_are_watched() -> None:
     with pytest.raises(TypeError, match=r"fit and get_params; got dict"):
         watch({})
+    with pytest.raises(TypeError, match=r"got the class Ridge"):
+        watch(Ridge)
+    assert "fit" in vars(Ridge)

@@ -253,6 +253,15 @@ class TestData:
         assert len(found["figure"]) == 2
         assert found["tensor"] == [1, 2, 3, 4]
 
+    def test_walltime_is_kept_to_the_nearest_microsecond(self) -> None:
+        """Most times of whole microseconds are a little less than that as floats."""
+        micros = [1_700_000_000_000_000 + n * 12_345 for n in range(200)]
+        with SummaryWriter() as writer:
+            for step, time in enumerate(micros):
+                writer.add_scalar("a", 1, step, walltime=time / 1e6)
+            run = writer._run
+        assert [round(t * 1e6) for t in run.history("a").times] == micros
+
     def test_walltime_is_the_time_of_other_data_too(self) -> None:
         with SummaryWriter("runs/x") as writer:
             writer.add_text("a", "b", 1, walltime=1e9)

@@ -169,7 +169,8 @@ class MlflowSink:
             rejected = self._count_back(run, remote) if self._checks else ()
             tags = {_STATUS: end.status}
             if end.error:
-                tags["mlog.error"] = f"{end.error.get('type')}: {end.error.get('msg')}"
+                said = (end.error.get("type"), end.error.get("msg"))
+                tags["mlog.error"] = ": ".join(str(part) for part in said if part)
             self._set_tags(remote, {k: tag_text(v) for k, v in tags.items()})
             if not remote.is_job:  # the job's own service ends its run
                 remote.status = status_of(end.status)
