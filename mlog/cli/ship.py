@@ -298,6 +298,7 @@ class _Bar:
         self._is_on = sys.stderr.isatty()
         self._began = time.monotonic()
         self._shown = False
+        self._total = 0
         self._told: set[str] = set()
 
     def draw(self) -> None:
@@ -306,7 +307,9 @@ class _Bar:
             return
         sent = sum(s.sent for s in self._shippers)
         left = sum(s.left for s in self._shippers)
-        total = sent + left
+        # What is on its way is in neither: it is still to be waited for.
+        self._total = total = max(self._total, sent + left)
+        left = total - sent
         share = sent / total if total else 1.0
         filled = int(share * _BAR)
         entries = sum(s.entries for s in self._shippers)

@@ -1,5 +1,6 @@
 """How far each sink of a run is, as `mlog ship --status` and `mlog show` tell it."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -11,6 +12,10 @@ from mlog.shipping.status import SinkStatus
 
 __all__ = ["sink_columns", "sink_errors", "sink_fields"]
 
+_MADE = re.compile(r"(?P<address>.+)-(?P<digest>[0-9a-f]{8})")
+_LEAST_NAME = 28
+"""Of columns for a name that was made from an address."""
+
 
 def sink_columns(found: Sequence[SinkStatus], now: float) -> list[Column]:
     """Return the columns of a table with a row for each sink.
@@ -19,8 +24,11 @@ def sink_columns(found: Sequence[SinkStatus], now: float) -> list[Column]:
         found: The rows, at least one.
         now: Seconds since the epoch.
     """
+    names = [_short_name(inline(s.sink)) for s in found]
     return [
-        Column("SINK", [inline(s.sink) for s in found], least=12),
+        Column(
+            "SINK", names, least=_LEAST_NAME if any("…" in n for n in names) else 12
+        ),
         Column("STATE", [s.state for s in found]),
         Column("BEHIND", [f"{s.lag_entries:,}" for s in found], is_right=True),
         Column("BYTES", [size_text(s.lag_bytes) for s in found], is_right=True, rank=3),
@@ -38,6 +46,17 @@ def sink_columns(found: Sequence[SinkStatus], now: float) -> list[Column]:
         Column("RETRIES", [f"{s.retries:,}" for s in found], is_right=True, rank=4),
         Column("DEAD", [f"{s.dead:,}" for s in found], is_right=True),
     ]
+
+
+def _short_name(name: str) -> str:
+    """Return a name that was made from an address without the middle of that.
+
+    Two sinks often differ in the digest at its end only.
+    """
+    match = _MADE.fullmatch(name)
+    if match is None or len(name) <= _LEAST_NAME:
+        return name
+    return f"{match['address'][: _LEAST_NAME - 9]}…{match['digest']}"
 
 
 def sink_errors(found: Sequence[SinkStatus]) -> list[str]:

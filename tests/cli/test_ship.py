@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -82,6 +83,19 @@ def test_status_is_a_table(
     assert row.startswith(f"mnist/{run.name}  lake  done ")
     monkeypatch.setenv("COLUMNS", "70")
     assert all(len(x) <= 70 for x in mlog("ship", "--status").stdout.splitlines())
+
+
+def test_sinks_that_differ_in_their_digest_only_are_told_apart(
+    mlog: Mlog, run: Path, lake: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The middle of a name that was made from an address is left out."""
+    for ending in ("a", "b"):
+        mlog("ship", "--to", f"{lake}-of-the-whole-team-{ending}")
+    monkeypatch.setenv("COLUMNS", "90")
+    _, *rows = mlog("ship", run.name, "--status").stdout.splitlines()
+    names = [row.split()[1] for row in rows]
+    assert len({*names}) == len(names)
+    assert all(re.fullmatch(r"file-.*…[0-9a-f]{8}", name) for name in names)
 
 
 def test_status_tells_the_last_error_of_a_sink_in_full(
