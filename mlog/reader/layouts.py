@@ -135,13 +135,15 @@ class Rows:
         """Return what has come."""
         self._settle()
         first = self.runs[0]
-        is_one = len(self.runs) == 1 and isinstance(first, range)
-        places = first if is_one else packed("q", [*chain.from_iterable(self.runs)])
+        if len(self.runs) == 1 and isinstance(first, range):
+            places: Places = first
+        else:
+            places = packed("q", [*chain.from_iterable(self.runs)])
         columns = [
             _one_column(parts) if wanted is None or wanted(name) else None
             for name, parts in zip(self.names, self._parts, strict=True)
         ]
-        return Layout(self.names, places, columns)  # type: ignore[arg-type]
+        return Layout(self.names, places, columns)
 
 
 def _objects(values: list[Any]) -> Column:
