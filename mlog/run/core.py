@@ -238,7 +238,7 @@ class RunCore:
 def _nanoseconds(time: float, now: int) -> int:
     """Return a time of the caller's; `now` where there is no such time to write."""
     try:
-        given = round(time * 1e6) * 1_000  # files hold microseconds: the nearest
+        given = int(time * 1e6 + 0.5) * 1_000  # the nearest microsecond, as an int
     except (TypeError, ValueError, OverflowError):
         given = -1
     if 0 <= given < _YEAR_10000:

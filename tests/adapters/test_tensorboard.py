@@ -262,6 +262,13 @@ class TestData:
             run = writer._run
         assert [round(t * 1e6) for t in run.history("a").times] == micros
 
+    def test_walltime_may_be_a_number_of_numpy(self) -> None:
+        with SummaryWriter() as writer:
+            for kind in (numpy.float64, numpy.int64, numpy.array):
+                writer.add_scalar("a", 1, 0, walltime=kind(1_700_000_000))
+            run = writer._run
+        assert list(run.history("a").times) == [1.7e9] * 3
+
     def test_walltime_is_the_time_of_other_data_too(self) -> None:
         with SummaryWriter("runs/x") as writer:
             writer.add_text("a", "b", 1, walltime=1e9)
