@@ -33,12 +33,14 @@ from mlog.layout import parse_segment
 
 if TYPE_CHECKING:
     import subprocess
+    from urllib.parse import SplitResult
 
 __all__ = [
     "WANTED",
     "Remote",
     "RemoteSpec",
     "chosen_urls",
+    "cuts_password",
     "dies_with_process",
     "finish_remotes",
     "shown_url",
@@ -60,6 +62,8 @@ _FIRST_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO of Linux
 _SHORT, _LONG = 5.0, 60.0
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:(//.*|(\?.*)?)", re.DOTALL)
 """`scheme://…`, or a scheme alone where the environment says the rest: `otlp:`."""
+
+_EXPECTED = "a URL like https://host/path, mlflow+https://host or file:///folder"
 
 _OPEN = {
     *("level", "streams", "name", "token_file", "token_env", "token_call"),
@@ -104,17 +108,16 @@ def chosen_urls(
     return tuple(dict.fromkeys(urls))
 
 
-_EXPECTED = "a URL like https://host/path, mlflow+https://host or file:///folder"
-
-
 def _urls_of(env: Mapping[str, str]) -> tuple[str, ...]:
     """Return the URLs of the environment, as far as they are some."""
-    urls = env.get("MLOG_REMOTE", "").split()
-    for url in urls:
-        if not _ADDRESS.fullmatch(url):
+    urls = []
+    for url in env.get("MLOG_REMOTE", "").split():
+        if _ADDRESS.fullmatch(url):
+            urls.append(url)
+        else:
             text = f"MLOG_REMOTE must be {_EXPECTED}, got {shown_url(url)!r}"
             warn_once("MLOG_REMOTE", f"{text}; it is left out")
-    return tuple(url for url in urls if _ADDRESS.fullmatch(url))
+    return tuple(urls)
 
 
 def start_remotes(
@@ -284,6 +287,12 @@ def finish_remotes(remotes: "Iterable[Remote]", *, wait: bool) -> None:
         remote.finish(deadline)
 
 
+def cuts_password(parts: "SplitResult") -> bool:
+    """Whether a bare `/`, `?` or `#` in a password seems to have ended the host."""
+    behind = f"{parts.path}{parts.query}{parts.fragment}"
+    return "@" in behind and ":" in parts.netloc and "@" not in parts.netloc
+
+
 def shown_url(url: str) -> str:
     """Return a URL without credentials, with known parameters only, safe to show.
 
@@ -297,10 +306,9 @@ def shown_url(url: str) -> str:
         _ = parts.port  # raises where that is a part of a password
     except ValueError:
         return "…"
-    _, at, host = parts.netloc.rpartition("@")
-    behind = f"{parts.path}?{parts.query}#{parts.fragment}"
-    if not _ADDRESS.fullmatch(url) or ("@" in behind and ":" in host and not at):
+    if not _ADDRESS.fullmatch(url) or cuts_password(parts):
         return "…"
+    host = parts.netloc.rpartition("@")[2]
     slashes = "//" if url[len(parts.scheme) :].startswith("://") else ""
     given = parse_qsl(parts.query, keep_blank_values=True)
     query = urlencode([(k, v) for k, v in given if k in _OPEN], safe="/,:")

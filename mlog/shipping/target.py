@@ -21,6 +21,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from mlog.errors import MlogError
 from mlog.layout import slug
+from mlog.run.remote import cuts_password
 from mlog.secret_words import Kind, kind_of
 from mlog.shipping.sink import ALL_STREAMS, Target
 from mlog.shipping.tokens import PARAMETERS, Token, token_of
@@ -75,10 +76,10 @@ def parse_route(
     try:
         parts = urlsplit(url)
         _ = parts.port
+        is_cut = cuts_password(parts)
     except ValueError:  # the message may have a part of a password
-        raise MlogError(f"not a sink's URL: {_UNREADABLE}") from None
-    behind = f"{parts.path}?{parts.query}#{parts.fragment}"
-    if "@" in behind and ":" in parts.netloc and "@" not in parts.netloc:
+        is_cut = True
+    if is_cut:
         raise MlogError(f"not a sink's URL: {_UNREADABLE}")
     if not parts.scheme or (len(parts.scheme) == 1 and parts.scheme.isalpha()):
         raise MlogError(
