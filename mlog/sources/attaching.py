@@ -159,8 +159,8 @@ def last_line(folder: Path, source: str) -> Known:
             last = _last_in(folder / segment.filename, source, sign)
             if last.at is None:
                 continue
-            both = isinstance(last.at, int) and isinstance(found.at, int)
-            if not both or last.at > found.at:  # type: ignore[operator]
+            new, known = last.at, found.at
+            if not (isinstance(new, int) and isinstance(known, int) and new <= known):
                 found = last
             break
     return found

@@ -19,6 +19,7 @@ from mlog.reader.verify import verify_run
 from mlog.sources.attaching import Attachment, Known, Printed, last_line
 
 Attach = Callable[..., Result]
+Fake = Callable[[str, str], None]
 
 
 @pytest.fixture
@@ -34,6 +35,18 @@ def attach(run: Any) -> Attach:
         return CliRunner().invoke(cli, ["attach", str(run.path), *args])
 
     return call
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
+    """Put a shell script on the PATH in the place of a program."""
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    def put(name: str, body: str) -> None:
+        (tmp_path / name).write_text(f"#!/bin/sh\n{body}")
+        (tmp_path / name).chmod(0o755)
+
+    return put
 
 
 def messages(run: Any) -> list[str]:
@@ -167,20 +180,15 @@ class TestCommands:
         assert messages(run) == ["no such device"]
 
     def test_containers_by_a_stand_in_for_docker(
-        self,
-        run: Any,
-        attach: Attach,
-        tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
+        self, run: Any, attach: Attach, tmp_path: Path, fake: Fake
     ) -> None:
         """A fake, as no engine runs on the machines of the tests."""
         fake(
-            tmp_path / "docker",
+            "docker",
             'echo "$@" > "$0.args"\n'
             "echo 2026-11-27T18:27:03.000000001Z one\n"
             "echo 2026-11-27T18:27:03.000000002Z ERROR two\n",
         )
-        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
         for _ in range(2):
             assert attach("--docker", "triton").exit_code == 0
         assert messages(run) == ["one", "ERROR two"]
@@ -189,19 +197,14 @@ class TestCommands:
         )
 
     def test_what_the_engine_itself_says_is_no_line_of_the_container(
-        self,
-        run: Any,
-        attach: Attach,
-        tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
+        self, run: Any, attach: Attach, tmp_path: Path, fake: Fake
     ) -> None:
         """And no place to go on from: a fake engine, as above, that fails first."""
         fake(
-            tmp_path / "docker",
+            "docker",
             'echo "$@" >> "$0.args"\n'
             "echo Error response from daemon: No such container: web >&2; exit 1\n",
         )
-        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
         shown = attach("--docker", "web")
         assert shown.exit_code == 1
         assert "No such container: web" in shown.stderr
@@ -211,11 +214,7 @@ class TestCommands:
         assert args == "logs --timestamps -- web\n" * 2
 
     def test_units_by_a_stand_in_for_journalctl(
-        self,
-        run: Any,
-        attach: Attach,
-        tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
+        self, run: Any, attach: Attach, tmp_path: Path, fake: Fake
     ) -> None:
         """A fake, as no systemd runs on the machines of the tests."""
         lines = [
@@ -226,11 +225,10 @@ class TestCommands:
         ]  # fmt: skip
         text = b"\n".join(map(orjson.dumps, lines)).decode()
         fake(
-            tmp_path / "journalctl",
+            "journalctl",
             f'echo "$@" > "$0.args"\ncase "$*" in *after-cursor*) exit;; esac\n'
             f"cat <<'END'\n{text}\nEND\n",
         )
-        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
         for _ in range(2):
             assert attach("--journal", "gpu").exit_code == 0
         first, second = run.entries("logs")
@@ -265,11 +263,6 @@ def mlog_now() -> Any:
     from datetime import UTC, datetime
 
     return datetime.now(UTC)
-
-
-def fake(path: Path, body: str) -> None:
-    path.write_text(f"#!/bin/sh\n{body}")
-    path.chmod(0o755)
 
 
 def wait_for(happened: Callable[[], bool]) -> None:
