@@ -101,6 +101,7 @@ class AlertHandler(logging.Handler):
 
     def close(self) -> None:
         """Tell of the run's end, and wait a little until all is told."""
+        self._forget_parent()
         run = self._run
         if run is not None:
             self._run = None
@@ -128,9 +129,7 @@ class AlertHandler(logging.Handler):
         self._tell(Alert(self.rule, why, held=held, **named), run)
 
     def _tell(self, alert: Alert, run: Run | None) -> None:
-        if self._pid != os.getpid():  # a forked child: the thread has stayed behind
-            self._pid, self._thread, self._untold = os.getpid(), None, []
-            self._waiting, self._idle = queue.SimpleQueue(), threading.Condition()
+        self._forget_parent()
         with self._idle:
             if len(self._untold) >= _WAITING:
                 self._held += 1
@@ -146,6 +145,12 @@ class AlertHandler(logging.Handler):
             except RuntimeError:  # the interpreter is exiting
                 self._thread = None
                 self._do(*self._waiting.get())
+
+    def _forget_parent(self) -> None:
+        """Begin anew in a forked child: thread and alerts have stayed behind."""
+        if self._pid != os.getpid():
+            self._pid, self._thread, self._untold = os.getpid(), None, []
+            self._waiting, self._idle = queue.SimpleQueue(), threading.Condition()
 
     def _work(self) -> None:
         while True:

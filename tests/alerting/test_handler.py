@@ -120,6 +120,21 @@ class TestInARun:
         (alert,) = alerts_of(run)
         assert alert["error"] == "not done yet as the run ended"
 
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork there")
+    @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+    def test_a_forked_child_leaves_the_alerts_of_its_parent_alone(self) -> None:
+        """It neither waits for them nor records them again."""
+        done = threading.Event()
+        alert = mlog.AlertHandler("a > 5", lambda alert: done.wait(60), every=0)
+        with mlog.start_run("e", alerts=[alert]) as run:
+            run.log("a", 6)
+            if (child := os.fork()) == 0:
+                alert.close()
+                os._exit(len(alert._untold))
+            assert os.waitpid(child, 0)[1] == 0
+            done.set()
+        assert [data.get("error") for data in alerts_of(run)] == [None]
+
     def test_something_else_is_refused_before_there_is_a_run(self) -> None:
         with pytest.raises(
             TypeError, match=r"must be mlog\.AlertHandler objects, got 3"
