@@ -9,6 +9,7 @@ from mlog.folder import GROUP, access_for, read_from
 from mlog.run.begin import begin
 from mlog.run.core import open_runs, state_of
 from mlog.run.joining import options_of
+from mlog.run.launched import type_of
 from mlog.run.life import LifeMethods
 
 if TYPE_CHECKING:  # the readers are loaded when something is read, not with a start
@@ -173,12 +174,13 @@ class FamilyMethods(LifeMethods):
             recursive: Also their children.
             tags, properties: Only children that have this name (text), or all of these
                 values (mapping).
-            type: Not used: there is one type of runs.
+            type: Only children of this type: "azureml.scriptrun" (submitted scripts) or
+                "hyperdrive" (sweeps). Other runs have none.
             status: Only children with this status.
         """
         cls = self.__class__
         for state in self._children(recursive):
-            if fits(state, tags, properties, status):
+            if fits(state, tags, properties, status, type):
                 yield handle(cls, state.folder, state)
 
     def _children(self, recursive: bool) -> "Iterator[RunState]":
@@ -201,13 +203,18 @@ class FamilyMethods(LifeMethods):
 
 
 def fits(
-    state: "RunState", tags: _Wanted, properties: _Wanted, status: str | None
+    state: "RunState",
+    tags: _Wanted,
+    properties: _Wanted,
+    status: str | None,
+    type: str | None,
 ) -> bool:
-    """Whether a run has the tags, properties and status that are asked for."""
+    """Whether a run has the tags, properties, status and type that are asked for."""
     return (
         (status is None or state.status == status)
         and _has(state.tags, tags)
         and _has(state.properties, properties)
+        and (type is None or type_of(state.folder) == type)
     )
 
 

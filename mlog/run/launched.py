@@ -25,7 +25,9 @@ __all__ = [
     "BUILD_LOG",
     "CANCEL",
     "NOTES",
+    "SCRIPT_RUN",
     "STD_LOG",
+    "SWEEP",
     "TYPED",
     "cancel_reason",
     "cancel_signal",
@@ -33,6 +35,7 @@ __all__ = [
     "launch_of",
     "note_typed",
     "request_cancel",
+    "type_of",
 ]
 
 CANCEL = ".cancel"
@@ -55,6 +58,12 @@ BUILD = "mlog.launch.build"
 
 BUILD_LOG = "azureml-logs/20_image_build_log.txt"
 """Artifact with those lines."""
+
+SCRIPT_RUN = "azureml.scriptrun"
+"""Type of a submitted script, by the name it had in Azure ML."""
+
+SWEEP = "hyperdrive"
+"""Type of the run of a sweep, likewise."""
 
 _ENDED = ("Completed", "Failed", "Canceled")
 _FIRST_EVENTS = 50
@@ -137,3 +146,11 @@ def launch_of(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError):
         pass
     return {}
+
+
+def type_of(folder: Path) -> str | None:
+    """Return the type of a run: `SCRIPT_RUN`, `SWEEP`, or None of any other run."""
+    said = launch_of(folder)
+    if "sweep" in said:
+        return SWEEP
+    return SCRIPT_RUN if said else None

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from mlog.run.family import FamilyMethods
+from mlog.run.launched import type_of
 from mlog.types import Stream
 
 if TYPE_CHECKING:  # the readers are loaded when something is read, not with a start
@@ -34,7 +35,7 @@ class ReadMethods(FamilyMethods):
         Args:
             name: Only this metric.
             recursive: Also those of all children: then it is `{run id: metrics}`.
-            run_type: Not used: there is one type of runs.
+            run_type: Of the children only those of this type; see `get_children`.
             populate: Return the content of artifacts instead of their names.
 
         Raises:
@@ -48,6 +49,7 @@ class ReadMethods(FamilyMethods):
         below = {
             state.run_id: read_metrics(state.folder, name, populate=populate)
             for state in self._children(recursive=True)
+            if run_type in (None, type_of(state.folder))
         }
         return {self.id: own, **below}
 

@@ -288,6 +288,8 @@ def test_a_sweep_is_submitted_waited_for_and_read(
     found = list(submitted.get_children(status="Completed"))
     assert {type(child) for child in found} == {Run}
     assert len(found) == 2
+    assert list(submitted.get_children(type="hyperdrive")) == []
+    assert submitted.get_metrics(run_type="hyperdrive") == {}
     assert best.parent is not None
     assert best.parent.id == submitted.id
 

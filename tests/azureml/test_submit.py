@@ -25,6 +25,7 @@ from mlog.azureml.core.runconfig import (
 )
 from mlog.azureml.data import OutputFileDatasetConfig
 from mlog.azureml.exceptions import ActivityFailedException, UserErrorException
+from mlog.errors import MlogError
 
 Script = Callable[..., ScriptRunConfig]
 
@@ -87,6 +88,57 @@ def test_a_submitted_script_has_a_type(experiment: Experiment, script: Script) -
     assert run.type == "azureml.scriptrun"
     assert [r.id for r in Run.list(experiment, type="azureml.scriptrun")] == [run.id]
     assert list(Run.list(experiment, type="hyperdrive")) == []
+
+
+def test_submitting_shows_the_output_if_asked(
+    experiment: Experiment,
+    run: Run,
+    script: Script,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """`submit(show_output=True)` waits, shows what is printed, and raises."""
+    for submit in (experiment.submit, run.submit_child):
+        done = submit(script("print('a line')"), show_output=True)
+        assert done.get_status() == "Completed"
+        assert capsys.readouterr().out.count("a line\n") == 1
+    with pytest.raises(ActivityFailedException, match="no data"):
+        experiment.submit(script("raise ValueError('no data')"), show_output=True)
+
+
+def test_a_run_is_submitted_under_a_given_id(
+    experiment: Experiment, script: Script
+) -> None:
+    run = experiment.submit(script("print(1)"), run_id="mine")
+    run.wait_for_completion()
+    assert run.id == "mine"
+    with pytest.raises(MlogError, match="run 'mine' is there already"):
+        experiment.submit(script("print(1)"), run_id="mine")
+
+
+def test_an_unknown_argument_of_submit_is_an_error(
+    experiment: Experiment, run: Run, script: Script
+) -> None:
+    """It is not dropped in silence, and nothing is started."""
+    for submit in (experiment.submit, run.submit_child):
+        with pytest.raises(TypeError, match=r"show_output.*; got 'show_outputs'"):
+            submit(script("print(1)"), show_outputs=True)
+    assert list(experiment.get_runs(type="azureml.scriptrun")) == []
+
+
+def test_children_are_found_by_type(run: Run, script: Script) -> None:
+    """`get_metrics(run_type=)` chooses among children; the run itself stays."""
+    run.log("a", 1)
+    with run.child_run() as plain:
+        plain.log("a", 2)
+    text = "import mlog; mlog.current_run().log('a', 3)"
+    submitted = run.submit_child(script(text))
+    submitted.wait_for_completion()
+    assert [c.id for c in run.get_children(type="azureml.scriptrun")] == [submitted.id]
+    assert list(run.get_children(type="hyperdrive")) == []
+    own, other = {run.id: {"a": 1}}, {submitted.id: {"a": 3}}
+    assert run.get_metrics(recursive=True, run_type="azureml.scriptrun") == own | other
+    assert run.get_metrics(recursive=True, run_type="hyperdrive") == own
+    assert len(run.get_metrics(recursive=True)) == 3
 
 
 def test_what_a_script_prints_is_kept(

@@ -78,15 +78,19 @@ class Experiment:
         Args:
             config: A `ScriptRunConfig` or a `HyperDriveConfig`.
             tags: For the run.
-            **kwargs: Not used.
+            **kwargs: `show_output` (True: wait for its end, and show what it prints
+                meanwhile; see `Run.wait_for_completion`), `run_id` (default: a fresh
+                one), `credential_passthrough` (not used: no credentials are passed).
 
         Raises:
             UserErrorException: It is another kind of config.
             FileNotFoundError, ValueError: The config is wrong.
-            MlogError: The run could not be made.
+            TypeError: There is no such argument.
+            MlogError: The run could not be made; there may be one of that id.
+            ActivityFailedException: It failed (with `show_output`).
         """
         self._remember()
-        return submit(Run, config, self.workspace, self.name, tags)
+        return submit(Run, config, self.workspace, self.name, tags, **kwargs)
 
     def start_logging(self, *args: Any, **kwargs: Any) -> Run:
         """Start a run in this process.

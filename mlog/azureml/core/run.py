@@ -32,16 +32,10 @@ from mlog.run.api import current_run
 from mlog.run.begin import begin, inherited_env
 from mlog.run.cells import current_cell
 from mlog.run.family import fits, handle
-from mlog.run.launched import launch_of
+from mlog.run.launched import SWEEP, type_of
 from mlog.run.start import announce
 
 __all__ = ["Run", "get_run"]
-
-SCRIPT_RUN = "azureml.scriptrun"
-"""Type of a submitted script; other runs but sweeps have none."""
-
-HYPERDRIVE = "hyperdrive"
-"""Type of the run of a sweep."""
 
 _ALIVE = ("Running", "Queued")
 
@@ -153,11 +147,8 @@ class Run(LocalRun):
         for state in _states(workspace.root, experiment.name):
             if state.parent is not None and not include_children:
                 continue
-            if not fits(state, tags, properties, status):
-                continue
-            run = _of_its_type(workspace, state.folder, _rehydrate_runs)
-            if type in (None, getattr(run, "type", None)):
-                yield run
+            if fits(state, tags, properties, status, type):
+                yield _of_its_type(workspace, state.folder, _rehydrate_runs)
 
     @staticmethod
     def list_by_compute(
@@ -184,10 +175,10 @@ class Run(LocalRun):
         wanted = (status,) if status else _ALIVE
         for state in _states(compute.workspace.root):
             there = state.properties.get(submitting.TARGET) == compute.name
-            if there and state.status in wanted and fits(state, tags, properties, None):
-                run = _of_its_type(compute.workspace, state.folder)
-                if type in (None, getattr(run, "type", None)):
-                    yield run
+            if not there or state.status not in wanted:
+                continue
+            if fits(state, tags, properties, None, type):
+                yield _of_its_type(compute.workspace, state.folder)
 
     @staticmethod
     def add_type_provider(runtype: str, run_factory: Callable[[Any, Any], Any]) -> None:
@@ -225,10 +216,7 @@ class Run(LocalRun):
 
         None of other runs.
         """
-        said = launch_of(self.path) if self.path is not None else {}
-        if "sweep" in said:
-            return HYPERDRIVE
-        return SCRIPT_RUN if said else None
+        return type_of(self.path) if self.path is not None else None
 
     @property
     def number(self) -> int:
@@ -291,7 +279,13 @@ class Run(LocalRun):
         """Start a script as a child of this run; see `Experiment.submit`."""
         experiment = self.experiment
         return submitting.submit(
-            self.__class__, config, experiment.workspace, experiment.name, tags, self
+            self.__class__,
+            config,
+            experiment.workspace,
+            experiment.name,
+            tags,
+            self,
+            **kwargs,
         )
 
     def wait_for_completion(
@@ -465,7 +459,7 @@ def _of_its_type(workspace: Workspace, path: Path, rehydrate: bool = True) -> An
         return run
     kind = run.type or ""
     factory = Run._factories.get(kind)
-    if factory is None and kind == HYPERDRIVE:
+    if factory is None and kind == SWEEP:
         run = handle(later("HyperDriveRun"), path)
         run.belongs_to(workspace)
     return factory(run.experiment, _facts(run)) if factory is not None else run

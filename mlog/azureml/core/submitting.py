@@ -25,6 +25,8 @@ INPUTS = "azureml.inputs"
 OUTPUTS = "azureml.outputs"
 """Property of a submitted run: the named folders it writes to, as JSON."""
 
+_OPTIONS = ("tags", "show_output", "run_id", "credential_passthrough")
+
 R = TypeVar("R", bound=Run)
 
 
@@ -35,13 +37,33 @@ def submit(
     experiment: str,
     tags: Mapping[str, str] | None,
     parent: Run | None = None,
+    **options: Any,
 ) -> R:
-    """Start a script as a run of the class `cls`; see `Experiment.submit`.
+    """Start a script as a run of the class `cls`; see `Experiment.submit`."""
+    unknown = sorted(options.keys() - set(_OPTIONS))
+    if unknown:
+        raise TypeError(f"submit knows {', '.join(_OPTIONS)}; got {unknown[0]!r}")
+    run = _started(
+        cls, config, workspace, experiment, tags, parent, options.get("run_id")
+    )
+    if options.get("show_output"):
+        run.wait_for_completion(show_output=True)
+    return run
 
-    A config that knows by itself how it is submitted (a sweep) says what it is.
-    """
+
+def _started(
+    cls: type[R],
+    config: Any,
+    workspace: Workspace,
+    experiment: str,
+    tags: Mapping[str, str] | None,
+    parent: Run | None,
+    run_id: str | None,
+) -> R:
+    """Start it; a config that knows by itself how (a sweep) is asked to."""
+    run: R
     if hasattr(config, "submitted_to"):
-        run: R = config.submitted_to(workspace, experiment, tags, parent)
+        run = config.submitted_to(workspace, experiment, tags, parent, run_id)
         return run
     if not isinstance(config, ScriptRunConfig):
         raise UserErrorException(
@@ -55,6 +77,7 @@ def submit(
         root=workspace.root,
         tags=tags,
         parent=parent,
+        run_id=run_id,
     )
     run = handle(cls, submitted.folder)
     run.add_properties(properties_of(config))

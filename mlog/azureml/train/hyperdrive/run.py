@@ -16,7 +16,7 @@ from mlog.reader.metrics import read_metrics
 from mlog.reader.series import read_history
 from mlog.reader.state import read_state
 from mlog.run.family import fits, handle
-from mlog.run.launched import request_cancel
+from mlog.run.launched import SCRIPT_RUN, request_cancel
 
 __all__ = ["HyperDriveRun"]
 
@@ -74,7 +74,7 @@ class HyperDriveRun(Run):
         """Yield the child runs, newest first; see `Run.get_children`."""
         workspace = self.experiment.workspace
         for state in self._children(recursive):
-            if fits(state, tags, properties, status):
+            if fits(state, tags, properties, status, type):
                 run = handle(Run, state.folder, state)
                 run.belongs_to(workspace)
                 yield run
@@ -142,12 +142,15 @@ class HyperDriveRun(Run):
 
         Args:
             name: Only this metric.
-            recursive, run_type: Not used.
+            recursive: Not used.
+            run_type: Only of child runs of this type: all are "azureml.scriptrun".
             populate: Return the content of artifacts instead of their names.
         """
         found = {}
         for trial in self._trials():
             assert trial.path is not None
+            if run_type not in (None, SCRIPT_RUN):
+                continue
             try:
                 found[trial.run_id] = read_metrics(trial.path, name, populate=populate)
             except (OSError, MlogError):  # only just beginning, or removed

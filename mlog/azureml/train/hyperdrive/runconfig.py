@@ -131,6 +131,7 @@ class HyperDriveConfig:
         experiment: str,
         tags: Mapping[str, str] | None,
         parent: Run | None,
+        run_id: str | None = None,
     ) -> HyperDriveRun:
         """Start the sweep, and return while it goes on; see `Experiment.submit`."""
         texts = {key: str(value) for key, value in (tags or {}).items()}
@@ -143,7 +144,7 @@ class HyperDriveConfig:
             root=workspace.root,
             parent=parent,
             properties=properties_of(self.run_config),
-            run_id=self._run_id,
+            run_id=run_id or self._run_id,
         )
         run = handle(HyperDriveRun, started.folder)
         run.belongs_to(workspace)
