@@ -18,6 +18,7 @@ __all__ = [
     "ModelPathNotFoundError",
     "RunExistsError",
     "RunNotFoundError",
+    "StrictWarning",
     "UnsafePathError",
     "be_strict",
     "say",
@@ -62,8 +63,21 @@ class MlogWarning(UserWarning):
     """Something was wrong with a call and what could be kept was kept."""
 
 
-_told: dict[str, int] = {}
-"""Cause to count. No lock: one held by a thread at a fork would hang the child."""
+class StrictWarning(MlogWarning):
+    """What would be a warning, raised because a run with `strict=True` is open.
+
+    Only for catching inside mlog: code that lets no exception out has to let this one.
+    """
+
+    is_strict = True
+    """Tells it where the class itself may be gone: when the interpreter ends."""
+
+
+_told: dict[str, set[str]] = {}
+"""Cause to what it was told about. No lock: one held at a fork would hang the child."""
+
+_MOST = 20
+"""So many warnings may one cause have, however many metrics it is about."""
 
 _strict = 0
 
@@ -83,8 +97,10 @@ def told(error: Exception) -> str:
     return f"{error.strerror}: {where}"
 
 
-def warn_once(cause: str, text: str, *, stacklevel: int | None = None) -> bool:
-    """Warn about `cause` the first time it happens; afterwards only count it.
+def warn_once(
+    cause: str, text: str, *, about: str = "", stacklevel: int | None = None
+) -> bool:
+    """Warn about `cause` the first time it happens; afterwards do nothing.
 
     Never raises, also under `-W error`: the text then goes to stderr instead, because
     a logging call must not end a training run. Safe from any thread.
@@ -92,21 +108,25 @@ def warn_once(cause: str, text: str, *, stacklevel: int | None = None) -> bool:
     Args:
         cause: What the warning is about, one word per kind of mistake ("step").
         text: The sentence shown to the user.
+        about: What the cause has to do with here, the name of a metric for example: each
+            is warned about, up to 20 of them.
         stacklevel: As in `warnings.warn`, counted from the caller of this function.
             Default: the nearest line that belongs to neither mlog nor logging.
 
     Returns:
-        True the first time, False when this cause was told before.
+        True the first time, False when this was told before.
 
     Raises:
-        MlogWarning: A run with `strict=True` is open.
+        StrictWarning: A run with `strict=True` is open.
     """
     if _strict:
-        raise MlogWarning(text)
-    count = _told.get(cause, 0) + 1
-    _told[cause] = count
-    if count > 1:
+        raise StrictWarning(f"strict=True raises what is else a warning: {text}")
+    told = _told.setdefault(cause, set())
+    if about in told or len(told) >= _MOST:
         return False
+    told.add(about)
+    if len(told) == _MOST:
+        text += " (more of this kind are not told)"
     level = _outside() if stacklevel is None else stacklevel + 1
     try:
         warnings.warn(text, MlogWarning, stacklevel=level)

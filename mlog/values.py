@@ -16,7 +16,7 @@ from itertools import islice
 from math import isfinite
 from typing import Any
 
-from mlog.errors import warn_once
+from mlog.errors import StrictWarning, warn_once
 from mlog.plain import (
     END_64,
     MAX_DEPTH,
@@ -59,8 +59,8 @@ def split_metric(
     about once. Two names that become the same one keep both: the second gets "~2".
 
     Safe from any thread; nothing passed is changed or kept. Never raises an
-    `Exception`. `.item()` and `.tolist()` of a tensor on a GPU wait for that GPU: log
-    such a value seldom, or copy it first.
+    `Exception` (but with `strict`). `.item()` and `.tolist()` of a tensor on a GPU wait
+    for that GPU: log such a value seldom, or copy it first.
 
     Args:
         metric: Name to value. A name that is not a string becomes one.
@@ -74,6 +74,8 @@ def split_metric(
         if type(metric) is dict and _is_plain(plain := metric.copy()):
             return plain, values
         _Split(numbers, values).add_all(metric)
+    except StrictWarning:
+        raise
     except Exception:  # no stack or memory left even to describe what failed
         values["_"] = {"type": "mlog.repr", "value": "<conversion failed>"}
     return numbers, values
@@ -135,6 +137,8 @@ class _Split:
     def _add_safely(self, name: str, value: Any, depth: int) -> None:
         try:
             self._add(name, value, depth)
+        except StrictWarning:
+            raise
         except Exception:  # code of the value's own class, or no stack left
             self._put_repr(name, value)
 
@@ -244,7 +248,8 @@ def step_of(step: object) -> int | None:
     """Return a step as an integer; what is none warns once and gives None.
 
     Integers, floats with an integer value and arrays with one such item are steps, in
-    the range of 64 bits that every reader has; True and False are not. Never raises.
+    the range of 64 bits that every reader has; True and False are not. Never raises
+    (but with `strict`).
     """
     if type(step) is int and MIN_64 <= step < 2**63:
         return step

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from mlog import context
-from mlog.errors import MlogError, warn_once
+from mlog.errors import MlogError, StrictWarning, told, warn_once
 from mlog.plain import safe_str, to_json
 from mlog.record import LeanMetric
 from mlog.run.joining import visiting
@@ -32,6 +32,7 @@ __all__ = ["RunCore", "harmless", "open_runs", "runs_here", "state_of"]
 
 _LOGGER = "mlog"
 _LEVEL = 20
+_MAX_SHOWN = 80  # characters of a name in a warning
 _YEAR_10000 = 253_402_300_800 * 10**9
 
 _Given = ParamSpec("_Given")
@@ -223,16 +224,34 @@ class RunCore:
             )
         return self.path
 
-    def _failed(self, what: str, error: Exception) -> None:
-        """Warn that a call could not be carried out; raise it in a strict run."""
+    def _failed(self, what: str, error: Exception, name: object = None) -> None:
+        """Warn that a call could not be carried out; raise it in a strict run.
+
+        Args:
+            what: The method.
+            error: What went wrong.
+            name: Of the metric that the call was about, if it was about one.
+        """
         if self._recorder is not None and self._recorder.strict:
             raise error
         try:
-            text = safe_str(error) or type(error).__name__
-            cause = f"{what} {type(error).__name__}"
-            warn_once(cause, f"{what} could not be recorded: {text}")
-        except Exception:  # the interpreter is being taken apart, and mlog with it
-            return
+            if isinstance(error, StrictWarning):  # another run is strict
+                raise error
+            kind = type(error).__name__
+            why = told(error) if isinstance(error, OSError) else safe_str(error)
+            call = what if name is None else f"{what}({_shown(name)})"
+            text = f"{call} could not be recorded: {why or kind}"
+            warn_once(f"{what} {kind}", text, about=text)
+        except Exception as exc:
+            if hasattr(exc, "is_strict"):
+                raise
+            return  # the interpreter is being taken apart, and mlog with it
+
+
+def _shown(name: object) -> str:
+    """Return the name of a metric as it would be written in the call, but not as long."""
+    text = repr(name) if type(name) is str else safe_str(name)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
 
 
 def _nanoseconds(time: float, now: int) -> int:

@@ -73,7 +73,8 @@ def _records(
             if run.path is not None and not run._has_ended():
                 method(run, *args, **kwargs)
         except Exception as exc:
-            run._failed(method.__name__, exc)
+            name = args[0] if args else kwargs.get("name")
+            run._failed(method.__name__, exc, name)
 
     return cast("Callable[Concatenate[_Self, _Given], None]", checked)
 

@@ -18,7 +18,7 @@ from mlog.entry import (
     metric_line,
     text_line,
 )
-from mlog.errors import warn_once
+from mlog.errors import StrictWarning, warn_once
 from mlog.record import LeanRecord, metric_of
 from mlog.run.keeper import keeper
 from mlog.run.levels import LevelRule
@@ -210,6 +210,8 @@ class Recorder(logging.Filterer):
     def _lose(self, error: Exception, line: bytes) -> None:
         """Count an entry that could not be made or written; never raises (see `receive`)."""
         try:
+            if isinstance(error, StrictWarning):  # a mistake in the call, and no loss
+                raise error
             if not line and not isinstance(error, NestingError):
                 self.writer.cut_off()  # it may have had a number
             self.settle()
@@ -217,8 +219,8 @@ class Recorder(logging.Filterer):
             reason = getattr(error, "strerror", None)
             text = str(reason or f"{type(error).__name__}: {error}")
             self.writer.lose(text[:200], seq)
-        except Exception:
-            if self.strict:
+        except Exception as exc:
+            if self.strict or exc is error:
                 raise
             self._uncounted += 1  # no stack or memory left even to count
 

@@ -475,12 +475,31 @@ def test_no_method_raises(run: DataRun, what: str) -> None:
 
 
 def test_a_call_that_fails_is_told_once(run: DataRun) -> None:
-    with pytest.warns(
-        MlogWarning, match="log_table could not be recorded: the columns of"
-    ):
+    text = "log_table\\('t'\\) could not be recorded: the columns of"
+    with pytest.warns(MlogWarning, match=text):
         run.log_table("t", {"a": [1], "b": [1, 2]})
     run.log_table("t", {"a": [1], "b": [1, 2]})
     assert entries(run.folder) == []
+
+
+def test_each_metric_that_cannot_be_recorded_is_told(run: DataRun) -> None:
+    """Nobody has to find out by themselves which values are missing."""
+    for name in ("a", "b"):
+        with pytest.warns(MlogWarning, match=rf"log_image\('{name}'\) could not be"):
+            run.log_image(name, path="missing.png")
+        with pytest.warns(MlogWarning, match=rf"log_list\('{name}'\) could not be"):
+            run.log_list(name=name, value=5)
+    with pytest.warns(MlogWarning, match=r"missing-2\.png"):
+        run.log_image("a", path="missing-2.png")
+
+
+def test_a_loop_of_failing_calls_stops_being_told(run: DataRun) -> None:
+    """A run of a million steps does not fill the terminal."""
+    with pytest.warns(MlogWarning) as told:
+        for step in range(50):
+            run.log_list(f"x{step}", 5)
+    assert len(told) == 20
+    assert str(told[-1].message).endswith("(more of this kind are not told)")
 
 
 def test_a_strict_run_raises(make_run: MakeRun) -> None:
@@ -490,7 +509,7 @@ def test_a_strict_run_raises(make_run: MakeRun) -> None:
 
 def test_a_file_that_cannot_be_stored_is_told(run: DataRun, tmp_path: Path) -> None:
     with pytest.warns(
-        MlogWarning, match="log_file could not be recorded: .*No such file"
+        MlogWarning, match=r"log_file\('x'\) could not be recorded: No such file"
     ):
         run.log_file("x", tmp_path / "gone")
     assert entries(run.folder) == []

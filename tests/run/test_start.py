@@ -635,6 +635,33 @@ def test_a_strict_run_raises_what_would_be_warned_about() -> None:
         getLogger("x").info(metric={"a": 1})
 
 
+@pytest.mark.parametrize("value", [object(), None, {"b": None}, [[1], [2]]])
+def test_a_strict_run_raises_for_a_value_that_is_no_metric(value: Any) -> None:
+    """Nothing of the call is recorded, and no name is made up."""
+    with mlog.start_run("e", strict=True) as run:
+        run.log("a", 1)
+        several = {"ok": 1, "bad": value}
+        expected = "no number, text or short list"
+        with pytest.raises(mlog.MlogWarning, match=expected):
+            run.log("a", value)
+        with pytest.raises(mlog.MlogWarning, match=expected):
+            run.log_metrics(several)
+        with pytest.raises(mlog.MlogWarning, match=expected):
+            getLogger("x").info("text", metric=several)
+    assert run.get_metrics() == {"a": 1}
+    assert not lost(folder(run))
+
+
+def test_a_strict_run_raises_for_a_step_that_is_none() -> None:
+    with mlog.start_run("e", strict=True) as run:
+        with pytest.raises(mlog.MlogWarning, match="step must be an integer"):
+            run.log("b", 1, step="x")  # type: ignore[arg-type]
+        with pytest.raises(mlog.MlogWarning, match="step must be an integer"):
+            run.log_list("b", [1], step="x")  # type: ignore[arg-type]
+    assert run.get_metrics() == {}
+    assert not lost(folder(run))
+
+
 def test_a_strict_run_raises_what_would_be_counted() -> None:
     class Broken(logging.Filter):
         def filter(self, record: logging.LogRecord) -> bool:
