@@ -28,7 +28,7 @@ from mlog.run.keeper import Kept, keeper
 from mlog.run.launched import request_cancel
 from mlog.run.recorder import Recorder
 from mlog.run.remote import Remote, finish_remotes, start_remotes
-from mlog.run.status import failed_writers
+from mlog.run.status import fate_of_ranks
 from mlog.run.summary import Summary
 from mlog.tap import clear_level_caches
 
@@ -375,10 +375,8 @@ class LifeMethods(FileMethods, FactMethods):
         writer.find_again()
         if writer.place.main:
             if self._status == "Completed":
-                failed = failed_writers(writer.folder.path, writer.name)
-                if failed:
-                    self._status = "Failed"
-                    error = f"failed: {', '.join(failed)}"
+                self._status, why = fate_of_ranks(writer.folder.path, writer.name)
+                error = why or error
             with self._lock:  # the keeper may be at it
                 self._catch_up()
             data: dict[str, Any] = {"status": self._status}
@@ -391,8 +389,8 @@ class LifeMethods(FileMethods, FactMethods):
                 self._write_json()
             writer.end(self._status)
         else:
-            why = self._clean(_error(error)) if error else None
-            end_joined(writer, self._status, why)
+            said = self._clean(_error(error)) if error else None
+            end_joined(writer, self._status, said)
 
     def _leave(self, recorder: Recorder | None, at_exit: bool) -> None:
         """Undo `begin`: the tap, the environment, the keeper, the exit hooks."""

@@ -1,6 +1,7 @@
 """How the other ranks of a run ended, read from their events segments."""
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,32 +12,48 @@ from mlog.folder import read_from
 from mlog.layout import SegmentName, parse_segment
 from mlog.run.identity import host_name
 
-__all__ = ["end_in_container", "end_of_process", "failed_writers"]
+__all__ = ["end_in_container", "end_of_process", "fate_of_ranks"]
 
 _TAIL = 65_536
+_FATES = {
+    "Failed": "failed",
+    "Gone": "gone without an end",
+    "Canceled": "canceled",
+}
 
 
-def failed_writers(folder: Path, own: str) -> list[str]:
-    """Return the names of the other ranks that ended as Failed in the same attempt.
+def fate_of_ranks(folder: Path, own: str) -> tuple[str, str]:
+    """Return what a run ends as whose main process has completed, and why.
 
-    Other processes that joined the run (data loaders, tools) may fail on their own.
+    That is Failed where another rank of the same attempt has failed or was killed, else
+    Canceled where one was cancelled. Ranks that go on have no say, nor have other
+    processes that joined the run (data loaders, tools).
 
     Args:
         folder: The run's. One that cannot be read tells of no failure.
         own: The name of the writer that asks.
+
+    Returns:
+        Status and reason: `("Failed", "failed: r1; gone without an end: r2")`;
+        `("Completed", "")` where nothing is wrong.
     """
     attempt = _start(folder, own).get("attempt")
-    failed = set()
-    for name in _names(folder):
-        segment = parse_segment(name)
-        if segment is None or segment.stream != "events" or segment.writer == own:
+    found: dict[str, list[str]] = {"Failed": [], "Gone": [], "Canceled": []}
+    for writer, names in _events_by_writer(folder).items():
+        status = _end_status(folder, names)
+        if writer == own or status == "Completed":
             continue
-        if _last_status(folder / name) != "Failed":
+        start = _start(folder, writer)
+        if start.get("attempt") != attempt or start.get("rank") is None:
             continue
-        start = _start(folder, segment.writer)
-        if start.get("attempt") == attempt and start.get("rank") is not None:
-            failed.add(segment.writer)
-    return [writer or "main writer" for writer in sorted(failed)]
+        if status is None and not _is_alive(folder, writer, start, names):
+            status = _end_status(folder, names) or "Gone"  # it may just have ended
+        if status in found:
+            found[status].append(writer or "main writer")
+    told = [f"{_FATES[k]}: {', '.join(sorted(v))}" for k, v in found.items() if v]
+    if not told:
+        return "Completed", ""
+    return "Failed" if found["Failed"] or found["Gone"] else "Canceled", "; ".join(told)
 
 
 def end_of_process(folder: Path, pid: int) -> dict[str, Any]:
@@ -46,13 +63,10 @@ def end_of_process(folder: Path, pid: int) -> dict[str, Any]:
         folder: The run's.
         pid: The process; where several had that id, the first that is found.
     """
-    for name in _names(folder):
-        segment = parse_segment(name)
-        if segment is None or segment.stream != "events":
-            continue
-        start = _start(folder, segment.writer)
+    for writer, names in _events_by_writer(folder).items():
+        start = _start(folder, writer)
         if (start.get("pid"), start.get("host")) == (pid, host_name()):
-            return next(_data(folder / name, "writer.end", from_end=True), {})
+            return _end(folder, names)
     return {}
 
 
@@ -66,25 +80,13 @@ def end_in_container(folder: Path, pid: int) -> dict[str, Any]:
         folder: The run's.
         pid: The engine's client, which writes nothing.
     """
-    found: dict[int, str] = {}
-    for name in _names(folder):
-        segment = parse_segment(name)
-        if segment is None or segment.stream != "events":
-            continue
-        start = _start(folder, segment.writer)
+    found: dict[int, list[str]] = {}
+    for writer, names in _events_by_writer(folder).items():
+        start = _start(folder, writer)
         number, host = start.get("pid"), start.get("host")
         if isinstance(number, int) and (number, host) != (os.getpid(), host_name()):
-            found.setdefault(number, name)
-    if not found:
-        return {}
-    return next(_data(folder / found[min(found)], "writer.end", from_end=True), {})
-
-
-def _names(folder: Path) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except OSError:
-        return []
+            found.setdefault(number, names)
+    return _end(folder, found[min(found)]) if found else {}
 
 
 def _start(folder: Path, writer: str) -> dict[str, Any]:
@@ -93,9 +95,47 @@ def _start(folder: Path, writer: str) -> dict[str, Any]:
     return next(_data(path, "writer.start", from_end=False), {})
 
 
-def _last_status(path: Path) -> object:
-    """Return the status of the last `writer.end` near the end of a segment."""
-    return next(_data(path, "writer.end", from_end=True), {}).get("status")
+def _events_by_writer(folder: Path) -> dict[str, list[str]]:
+    """Return the names of the segments with events of each writer."""
+    found: dict[str, list[str]] = {}
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return {}
+    for name in names:
+        segment = parse_segment(name)
+        if segment is not None and segment.stream == "events":
+            found.setdefault(segment.writer, []).append(name)
+    return found
+
+
+def _end(folder: Path, names: list[str]) -> dict[str, Any]:
+    """Return what the last `writer.end` says in a writer's segments; {} without one."""
+    for name in names:
+        for end in _data(folder / name, "writer.end", from_end=True):
+            return end
+    return {}
+
+
+def _end_status(folder: Path, names: list[str]) -> str | None:
+    status = _end(folder, names).get("status")
+    return status if isinstance(status, str) else None
+
+
+def _is_alive(
+    folder: Path, writer: str, start: dict[str, Any], names: list[str]
+) -> bool:
+    """Whether a writer that has written no end is still there, as readers see it."""
+    from mlog.reader.alive import is_alive, last_time  # seldom: a rank that goes on
+
+    return is_alive(
+        folder,
+        writer,
+        host=str(start.get("host") or ""),
+        boot=str(start.get("boot") or ""),
+        seen=max(last_time(folder / name) for name in names),
+        now=time.time(),
+    )
 
 
 def _data(path: Path, event: str, *, from_end: bool) -> Iterator[dict[str, Any]]:

@@ -551,6 +551,24 @@ def test_a_rank_that_fails_fails_the_run(run_dir: Path) -> None:
     assert (end["status"], end["error"]) == ("Failed", {"msg": "failed: r1"})
 
 
+@pytest.mark.parametrize(
+    ("way", "status", "why"),
+    [
+        ("os.kill(os.getpid(), 9)", "Failed", "gone without an end: r1"),
+        ("os._exit(4)", "Failed", "gone without an end: r1"),
+        ("os.kill(os.getpid(), 15); time.sleep(60)", "Canceled", "canceled: r1"),
+    ],
+)
+def test_a_rank_that_is_killed_is_told_by_the_end_of_the_run(
+    run_dir: Path, way: str, status: str, why: str
+) -> None:
+    """Rank 0 completes, but the run did not."""
+    code = RANK.replace('raise ValueError("boom")', f"import time; {way}")
+    launch(code, FAILS="1")
+    (end,) = event_data(read_run(only_run(run_dir))[""], "run.end")
+    assert (end["status"], end["error"]) == (status, {"msg": why})
+
+
 def test_ranks_share_the_id_they_are_given(run_dir: Path) -> None:
     launch(world=2, OPTIONS="{'run_id': 'job-7'}")
     assert sorted(read_run(run_dir / "e" / "job-7")) == ["", "r1"]

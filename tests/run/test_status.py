@@ -7,9 +7,11 @@ import pytest
 
 import mlog
 from mlog.folder import PRIVATE, Folder
-from mlog.run.status import failed_writers
+from mlog.run.status import fate_of_ranks
 from mlog.run.writer import Place, Writer, WriterOptions
 from tests.helpers import run_python
+
+FINE = ("Completed", "")
 
 
 def open_writer(
@@ -31,25 +33,56 @@ def main(tmp_path: Path) -> Writer:
 
 def test_alone_nobody_failed(main: Writer) -> None:
     main.end("Failed")
-    assert failed_writers(main.folder.path, main.name) == []
+    assert fate_of_ranks(main.folder.path, main.name) == FINE
 
 
 def test_ranks_that_failed_are_named_in_order(main: Writer, tmp_path: Path) -> None:
     for rank, status in enumerate(["Failed", "Completed", "Failed", "Canceled"], 1):
         open_writer(tmp_path, rank).end(status)
-    assert failed_writers(main.folder.path, main.name) == ["r1", "r3"]
+    found = fate_of_ranks(main.folder.path, main.name)
+    assert found == ("Failed", "failed: r1, r3; canceled: r4")
+
+
+def test_rank_that_was_cancelled_makes_the_run_canceled(
+    main: Writer, tmp_path: Path
+) -> None:
+    open_writer(tmp_path, 1).end("Canceled")
+    open_writer(tmp_path, 2).end("Completed")
+    found = fate_of_ranks(main.folder.path, main.name)
+    assert found == ("Canceled", "canceled: r1")
+
+
+def test_rank_that_is_gone_without_an_end_has_failed(
+    main: Writer, tmp_path: Path
+) -> None:
+    """SIGKILL, `os._exit`: nothing is written, but the kernel lets go of its lock."""
+    open_writer(tmp_path, 1).forget_lock()
+    found = fate_of_ranks(main.folder.path, main.name)
+    assert found == ("Failed", "gone without an end: r1")
+
+
+def test_rank_of_another_host_is_gone_when_it_is_silent(
+    main: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Locks say nothing there; what counts is the last sign of life."""
+    open_writer(tmp_path, 1).forget_lock()
+    monkeypatch.setattr("mlog.reader.alive._boot", lambda: "another")
+    assert fate_of_ranks(main.folder.path, main.name) == FINE
+    monkeypatch.setattr("mlog.reader.alive.SILENCE", 0.0)
+    found = fate_of_ranks(main.folder.path, main.name)
+    assert found == ("Failed", "gone without an end: r1")
 
 
 def test_rank_that_is_still_there_has_not_failed(main: Writer, tmp_path: Path) -> None:
     writer = open_writer(tmp_path, 1)
     writer.event("run.tags", {"status": "Failed"})
-    assert failed_writers(main.folder.path, main.name) == []
+    assert fate_of_ranks(main.folder.path, main.name) == FINE
 
 
 def test_other_processes_may_fail(main: Writer, tmp_path: Path) -> None:
     """A data loader or a tool that joined does not speak for the run."""
     open_writer(tmp_path).end("Failed")
-    assert failed_writers(main.folder.path, main.name) == []
+    assert fate_of_ranks(main.folder.path, main.name) == FINE
 
 
 def test_earlier_attempts_are_over(tmp_path: Path) -> None:
@@ -58,9 +91,9 @@ def test_earlier_attempts_are_over(tmp_path: Path) -> None:
     open_writer(tmp_path, 1).end("Failed")
     main = open_writer(tmp_path, main=True, attempt=2)
     other = open_writer(tmp_path, 1, attempt=2)
-    assert failed_writers(main.folder.path, main.name) == []
+    assert fate_of_ranks(main.folder.path, main.name) == FINE
     other.end("Failed")
-    assert failed_writers(main.folder.path, main.name) == ["r1-a2"]
+    assert fate_of_ranks(main.folder.path, main.name) == ("Failed", "failed: r1-a2")
 
 
 def test_resumed_run_completes(tmp_path: Path) -> None:
@@ -80,7 +113,7 @@ def test_what_came_after_the_end_does_not_hide_it(main: Writer, tmp_path: Path) 
     writer.end("Failed")
     for number in range(100):
         writer.event("run.tags", {"late": str(number)})
-    assert failed_writers(main.folder.path, main.name) == ["r1"]
+    assert fate_of_ranks(main.folder.path, main.name) == ("Failed", "failed: r1")
 
 
 def test_only_the_ends_of_long_files_are_read(main: Writer, tmp_path: Path) -> None:
@@ -88,7 +121,7 @@ def test_only_the_ends_of_long_files_are_read(main: Writer, tmp_path: Path) -> N
     for number in range(2_000):
         writer.event("run.tags", {"text": f"{number} {'x' * 100}"})
     writer.end("Failed")
-    assert failed_writers(main.folder.path, main.name) == ["r1"]
+    assert fate_of_ranks(main.folder.path, main.name) == ("Failed", "failed: r1")
 
 
 def test_files_that_are_broken_or_planted_are_passed_over(
@@ -103,11 +136,11 @@ def test_files_that_are_broken_or_planted_are_passed_over(
     (folder / "events-link.jsonl").symlink_to("events.jsonl")
     os.mkfifo(folder / "events-pipe.jsonl")
     open_writer(tmp_path, 1).end("Failed")
-    assert failed_writers(folder, main.name) == ["r1"]
+    assert fate_of_ranks(folder, main.name) == ("Failed", "failed: r1")
 
 
 def test_missing_folder_tells_of_no_failure(tmp_path: Path) -> None:
-    assert failed_writers(tmp_path / "missing", "") == []
+    assert fate_of_ranks(tmp_path / "missing", "") == FINE
 
 
 def test_failed_rank_makes_the_run_failed(tmp_path: Path) -> None:
