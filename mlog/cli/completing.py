@@ -17,7 +17,7 @@ from click.shell_completion import CompletionItem
 
 from mlog.folder import read_from
 from mlog.layout import find_root
-from mlog.reader.find import find_run, iter_runs
+from mlog.reader.find import find_run, iter_runs, name_of
 
 __all__ = [
     "complete_experiment",
@@ -75,8 +75,8 @@ def complete_run(ctx: click.Context, root: Path, typed: str) -> _Words:
     yield "latest", "the newest run"
     newest = sorted(runs, key=_changed, reverse=True)
     for run in newest[:_MAX_NAMED]:
-        name = _document(run).get("display_name")
-        if isinstance(name, str) and name != run.name:
+        name = name_of(run)
+        if name and name != run.name:
             yield name, f"{run.parent.name}/{run.name}"
     for run in newest:
         yield run.name, run.parent.name

@@ -26,6 +26,7 @@ __all__ = [
     "find_run",
     "is_run",
     "iter_runs",
+    "name_of",
     "run_folders",
 ]
 
@@ -34,6 +35,7 @@ _FRESH_ID = re.compile(r"([0-9]{8}-[0-9]{6})-([0-9a-f]{6})")
 _MAX_NAMED = 8
 _TS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", re.ASCII)
 _FIRST_LINE = 65536
+_FINAL = ("Completed", "Failed", "Canceled")
 
 
 def find_run(ref: str, *, root: Path, experiment: str | None = None) -> Path:
@@ -141,10 +143,8 @@ def _fitting(
         those(lambda run: run.name == folder)
         or those(lambda run: run.name == rest and run.parent.name in experiments)
         or _at_path(ref, root, counts)
-        or those(lambda run: _display_name(run) == ref)
-        or those(
-            lambda run: run.parent.name in experiments and _display_name(run) == rest
-        )
+        or those(lambda run: name_of(run) == ref)
+        or those(lambda run: run.parent.name in experiments and name_of(run) == rest)
         or those(lambda run: run.name.startswith(ref) or _short_id(run) == ref)
         or those(lambda run: _short_id(run).startswith(ref))
     )
@@ -188,18 +188,50 @@ def _first_ts(run: Path) -> str:
     return ts if _TS.fullmatch(ts) else ""
 
 
-def _display_name(run: Path) -> str:
-    """Return the name in `run.json`, else in the events; empty when there is none."""
-    return _field(_read(run / "run.json"), "display_name") or _name_in_events(run)
+def name_of(run: Path) -> str:
+    """Return a run's name for people; empty where it has none.
+
+    `run.json` repeats it, but follows a new name at once only when the run has ended: of
+    any other run the events tell.
+    """
+    document = _object(_read(run / "run.json"))
+    name = _text(document.get("display_name"))
+    if name and document.get("status") in _FINAL:
+        return name
+    return _name_in_events(run) or name
 
 
 def _name_in_events(run: Path) -> str:
-    """Return the last name that the events of a run's first writer give it."""
-    name = ""
-    for line in _read(run / SegmentName("events").filename).split(b"\n"):
-        if b'"display_name"' in line:
-            name = _field_of_data(line, "display_name") or name
+    """Return the last name that any process has given a run."""
+    last, name = "", ""
+    for segment in _event_segments(run):
+        for line in _read(segment).split(b"\n"):
+            if b'"display_name"' not in line:
+                continue
+            ts, found = _named_by(_object(line))
+            if found and ts >= last:
+                last, name = ts, found
     return name
+
+
+def _event_segments(run: Path) -> Iterator[Path]:
+    try:
+        names = sorted(os.listdir(run))
+    except OSError:
+        return
+    for name in names:
+        segment = parse_segment(name)
+        if segment is not None and segment.stream == "events":
+            yield run / name
+
+
+def _named_by(event: dict[str, Any]) -> tuple[str, str]:
+    """Return the time of an event and the name it gives the run, if it gives one."""
+    data = event.get("data")
+    if event.get("event") not in ("run.start", "run.update"):
+        return "", ""
+    name = data.get("display_name") if isinstance(data, dict) else None
+    return _text(event.get("ts")), _text(name)
 
 
 def _short_id(run: Path) -> str:
@@ -209,14 +241,10 @@ def _short_id(run: Path) -> str:
 
 def _field(text: bytes, key: str) -> str:
     """Return one text of a JSON object; empty text for anything unexpected."""
-    value = _object(text).get(key)
-    return value if isinstance(value, str) else ""
+    return _text(_object(text).get(key))
 
 
-def _field_of_data(text: bytes, key: str) -> str:
-    """Return one text of what an event says, likewise."""
-    data = _object(text).get("data")
-    value = data.get(key) if isinstance(data, dict) else None
+def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
@@ -296,7 +324,7 @@ def _not_found(ref: str, runs: list[Path], root: Path, experiment: str | None) -
 def _closest(ref: str, runs: list[Path]) -> list[str]:
     from difflib import get_close_matches  # slow to import, and only for this
 
-    named = ((run.name, _short_id(run), _display_name(run)) for run in runs)
+    named = ((run.name, _short_id(run), name_of(run)) for run in runs)
     names = set(chain.from_iterable(named)) - {""}
     return get_close_matches(ref, sorted(names), n=3, cutoff=0.5)
 

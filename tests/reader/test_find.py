@@ -15,6 +15,7 @@ OLD = "20261123-090000-aaaaaa"
 MIDDLE = "20261123-100000-bbbbbb"
 NEW = "20261124-080000-cccccc"
 TS = "2026-11-23T09:00:00.000001Z"
+LATER = "2026-11-23T10:00:00.000001Z"
 
 
 class MakeRun(Protocol):
@@ -333,6 +334,29 @@ class TestNothingOrTooMuch:
         assert find_run("wide net", root=root) == run
         with pytest.raises(RunNotFoundError):
             find_run("first", root=root)
+
+    @pytest.mark.parametrize("status", ["Running", "Preparing", None])
+    def test_new_name_of_a_run_without_an_end_counts_at_once(
+        self, root: Path, make_run: MakeRun, status: str | None
+    ) -> None:
+        """`run.json` follows some time later, and never where the writer was killed."""
+        run = make_run("e", "a1")
+        said = {"display_name": "first", "status": status}
+        (run / "run.json").write_text(json.dumps(said))
+
+        def write(file: str, ts: str, event: str, data: object) -> None:
+            entry = {"ts": ts, "event": event, "data": data}
+            with open(run / file, "a") as events:
+                events.write(json.dumps(entry) + "\n")
+
+        write("events-host-7.jsonl", LATER, "run.update", {"display_name": "newest"})
+        write("events.jsonl", TS, "run.start", {"display_name": "first"})
+        write("events.jsonl", TS, "run.update", {"display_name": "second"})
+        write("events.jsonl", LATER, "run.params", {"display_name": "a param"})
+        assert find_run("newest", root=root) == run
+        for gone in ("first", "second", "a param"):
+            with pytest.raises(RunNotFoundError):
+                find_run(gone, root=root)
 
     def test_summary_that_is_a_link_or_no_file_is_not_read(
         self, root: Path, three: list[Path], tmp_path: Path
