@@ -8,7 +8,7 @@ import errno
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -117,11 +117,12 @@ def begin(
     companions = Companions(system, capture, alerts)
     filters = [*_filters(filters), *companions.filters]
     folders = folders_of(outputs)
-    outer = _outer() if nested else None
-    urls = chosen_urls(remote, _remotes_of(outer), os.environ)
+    chosen_urls(remote, (), os.environ)  # refuses what is none before a run is ended
     timeout = _seconds("flush_timeout", flush_timeout)
     ensure_installed()
-    close_rerun()
+    ended = close_rerun()
+    outer = _outer(ended) if nested else None
+    urls = chosen_urls(remote, _remotes_of(outer), os.environ)
     _nth += run_id is None
     if not activate:  # a child: its ranks share it, nobody joins by it
         _nth = max(_nth, 2)
@@ -403,12 +404,19 @@ def _is_first_of_node(env: Mapping[str, str]) -> bool:
     return env.get("LOCAL_RANK", env.get("SLURM_LOCALID", "")).strip() == "0"
 
 
-def _outer() -> context.Receiver | None:
-    """Return the innermost open run of the calling context."""
-    run = context.scope().run
-    while run is not None and not run.is_open:
+def _outer(ended: Collection[context.Receiver]) -> context.Receiver | None:
+    """Return the innermost open run of the calling context.
+
+    Args:
+        ended: Runs that the one to be begun takes the place of; those inside them do
+            not count.
+    """
+    found = run = context.scope().run
+    while run is not None:
+        if run in ended or (run is found and not run.is_open):
+            found = run.outer
         run = run.outer
-    return run
+    return found
 
 
 def start_off(

@@ -12,6 +12,7 @@ import os
 import sys
 from typing import Any, NamedTuple, Protocol
 
+from mlog.context import Receiver
 from mlog.errors import say
 
 __all__ = ["Cell", "close_rerun", "current_cell", "remember"]
@@ -28,6 +29,10 @@ class Closable(Protocol):
     """A run that a cell has begun."""
 
     id: str
+
+    @property
+    def receiver(self) -> Receiver:
+        """What takes its records."""
 
     @property
     def status(self) -> str:
@@ -53,11 +58,16 @@ def current_cell() -> Cell | None:
         return None
 
 
-def close_rerun() -> None:
-    """End the runs that an earlier execution of this cell has left open."""
-    cell = current_cell()
+def close_rerun() -> list[Receiver]:
+    """End the runs that an earlier execution of this cell has left open.
+
+    Returns:
+        What took the records of these runs: what was begun inside them is no longer
+        around what is begun now.
+    """
+    cell, ended = current_cell(), []
     if cell is None:
-        return
+        return []
     for begun, run in list(_begun):
         is_rerun = begun.id == cell.id and begun.execution != cell.execution
         if run.status == "Running" and not is_rerun:
@@ -66,7 +76,9 @@ def close_rerun() -> None:
             _begun.remove((begun, run))
         if run.status == "Running":
             run.end("Completed")
+            ended.append(run.receiver)
             say(f"mlog: run {run.id[-6:]} ended, as its cell was executed again")
+    return ended
 
 
 def remember(run: Closable) -> None:
@@ -87,11 +99,15 @@ def _shell() -> Any:
 
 
 def _compiled_name() -> str:
-    """Return the file name of the innermost caller that is a cell's code."""
-    frame = sys._getframe(1)
+    """Return the file name of the outermost caller that is a cell's code.
+
+    That is the cell which is being executed; those inside it are functions that other
+    cells have defined.
+    """
+    found, frame = "", sys._getframe(1)
     while frame.f_back is not None:
         name = frame.f_code.co_filename
         if f"ipykernel_{os.getpid()}" in name or name.startswith("<ipython-input"):
-            return name
+            found = name
         frame = frame.f_back
-    return ""
+    return found

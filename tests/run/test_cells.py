@@ -69,6 +69,33 @@ def test_runs_of_one_execution_are_left_alone(tmp_path: Path) -> None:
     assert text(outputs[1], "stdout") == "Running Running True\n"
 
 
+def test_a_child_that_is_begun_again_keeps_its_parent(tmp_path: Path) -> None:
+    """The new one takes the place of the old one, wherever that was."""
+    cells = [
+        "import mlog\nparent = mlog.start_run('above')",
+        "child = mlog.start_run('below')",
+        "print(child.parent is parent, parent.parent)",
+    ]
+    outputs = executed(cells, [0, 1, 2, 1, 2, 0, 1, 2], tmp_path)
+    told = [text(outputs[at], "stdout") for at in (2, 4, 7)]
+    assert told == ["True None\n"] * 3
+
+
+def test_a_function_of_another_cell_begins_runs_of_the_cell_that_calls_it(
+    tmp_path: Path,
+) -> None:
+    """Also where the frontend sends no ids of cells."""
+    cells = [
+        "import mlog\ndef train(): return mlog.start_run('nb')",
+        "first = train()",
+        "second = train()\nprint(first.status, second.status)",
+    ]
+    outputs = executed(cells, [0, 1, 2, 2], tmp_path)
+    assert text(outputs[2], "stderr") == ""
+    assert text(outputs[2], "stdout") == "Running Running\n"
+    assert text(outputs[3], "stderr").count("executed again") == 1
+
+
 def test_a_run_shows_itself_in_a_notebook(tmp_path: Path) -> None:
     cells = [
         "import mlog\nrun = mlog.start_run('nb')\n"
