@@ -4,6 +4,7 @@
 `child_run` are its two faces.
 """
 
+import contextlib
 import errno
 import os
 import sys
@@ -18,6 +19,7 @@ from mlog.errors import (
     RunExistsError,
     RunNotFoundError,
     UnsafePathError,
+    told,
     warn_once,
 )
 from mlog.folder import Folder, access_for
@@ -48,7 +50,15 @@ from mlog.types import LevelSpec, Mode
 if TYPE_CHECKING:  # the readers are loaded when something is read, not with a start
     from mlog.reader.state import RunState
 
-__all__ = ["begin", "forget_implicit", "implicit", "inherited_env", "start_off"]
+__all__ = [
+    "begin",
+    "find_here",
+    "forget_implicit",
+    "implicit",
+    "inherited_env",
+    "roots_here",
+    "start_off",
+]
 
 R = TypeVar("R", bound=LifeMethods)
 
@@ -59,6 +69,9 @@ _ALIVE = ("Running", "Preparing", "Finalizing")
 
 _started: dict[str, str | None] = {}
 """Path of each run opened here to the `MLOG_RUN` that this process inherited."""
+
+_replaced_roots: dict[Path, Path] = {}
+"""Root that could not be written to, to the temporary one that runs go to instead."""
 
 _nth = 0
 _implicit: LifeMethods | None = None
@@ -188,6 +201,27 @@ def begin(
     return _fill(run, params, tags, description, git_diff=git_diff and who.main)
 
 
+def roots_here(root: Path) -> list[Path]:
+    """Return where runs of a root lie: also in what takes its place in this process."""
+    instead = _replaced_roots.get(root)
+    return [root] if instead is None else [instead, root]
+
+
+def find_here(ref: str, root: Path, experiment: str | None = None) -> Path:
+    """Find a run as `find_run` does; first among those of this process."""
+    from mlog.reader.find import find_run
+
+    instead = _replaced_roots.get(root)
+    if instead is None:
+        return find_run(ref, root=root, experiment=experiment)
+    try:
+        return find_run(ref, root=instead, experiment=experiment)
+    except RunNotFoundError:
+        with contextlib.suppress(OSError):  # as may be why it was replaced
+            return find_run(ref, root=root, experiment=experiment)
+        raise
+
+
 # --- choosing ------------------------------------------------------------------------
 
 
@@ -221,9 +255,7 @@ def _target(
 ) -> _Target:
     """Say which run is meant: one to resume, one to join, or a new one."""
     if isinstance(resume, str):
-        from mlog.reader.find import find_run
-
-        path = find_run(resume, root=root, experiment=experiment)
+        path = find_here(resume, root, experiment)
         return _existing(path, None)
     if who.join is not None:
         return _existing(Path(who.join), who.attempt or 1)
@@ -262,13 +294,20 @@ def _open_folder(target: _Target, mode: Mode) -> Folder:
         if isinstance(exc, OSError) and exc.errno in (errno.EMFILE, errno.ENFILE):
             text = "each open run takes some; end some, or raise the limit (ulimit -n)"
             raise OSError(exc.errno, f"{exc.strerror}: {text}") from exc
-        import tempfile  # only here: it is slow to import
-
-        root = Path(tempfile.mkdtemp(prefix="mlog-"))
-        text = f"{target.root} cannot be written to ({exc}); this run goes to {root}"
-        warn_once("root", text)
+        root = _replaced(target.root, exc)
         return Folder.open_below(root, target.parts, fallback)
     return folder
+
+
+def _replaced(root: Path, why: Exception) -> Path:
+    """Return the temporary root that this process has in the place of another."""
+    if root not in _replaced_roots:
+        import tempfile  # only here: it is slow to import
+
+        _replaced_roots[root] = Path(tempfile.mkdtemp(prefix="mlog-"))
+        text = f"{root} cannot be written to ({told(why)}); runs of this process go to "
+        warn_once("root", f"{text}{_replaced_roots[root]}", about=str(root))
+    return _replaced_roots[root]
 
 
 def _parent_path(
@@ -280,9 +319,7 @@ def _parent_path(
     if isinstance(parent, RunCore):
         return str(parent.path) if parent.path else None
     if parent is not None:
-        from mlog.reader.find import find_run
-
-        return str(find_run(os.fspath(parent), root=root))
+        return str(find_here(os.fspath(parent), root))
     outer_run = runs_here.get(outer) if outer is not None else None
     if outer_run is not None and outer_run.path is not None:
         return str(outer_run.path)

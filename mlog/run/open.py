@@ -7,11 +7,12 @@ from typing import Any, TypeVar, overload
 
 from mlog.escaping import inline
 from mlog.layout import find_root, slug
-from mlog.reader.find import find_run, run_folders
+from mlog.reader.find import run_folders
 from mlog.reader.index import RunIndex
 from mlog.reader.query import parse_filter
 from mlog.reader.state import RunState
 from mlog.run.api import Run
+from mlog.run.begin import find_here, roots_here
 from mlog.run.family import handle
 
 __all__ = ["RunList", "open_run", "query", "runs"]
@@ -33,14 +34,15 @@ def open_run(
 
     Args:
         ref: Id, beginning of the id, name, `<experiment>/<id>`, path, "latest", "-2".
-        dir: Root of all runs; default as for `start_run`.
+        dir: Root of all runs; default as for `start_run`. Where that could not be
+            written to, runs of this process are found, too, in the temporary one.
         cls: Class of the object returned.
 
     Raises:
         RunNotFoundError: Nothing fits; the message offers the closest names.
         MlogError: Several runs fit; the message lists them.
     """
-    return handle(cls, find_run(os.fspath(ref), root=_root(dir)))
+    return handle(cls, find_here(os.fspath(ref), _root(dir)))
 
 
 def runs(
@@ -63,7 +65,9 @@ def runs(
     wanted = parse_filter(filter) if isinstance(filter, str) else filter
     folder = slug(experiment) if experiment else None
     root = _root(dir)
-    paths = [p for p in run_folders(root) if folder in (None, p.parent.name)]
+    paths = [path for each in roots_here(root) for path in run_folders(each)]
+    if folder is not None:
+        paths = [path for path in paths if path.parent.name == folder]
     found = []
     for state in RunIndex(root).states(paths):
         if isinstance(state, Exception):  # removed just now, or not for us to read

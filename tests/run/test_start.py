@@ -259,6 +259,29 @@ def test_a_root_that_cannot_be_written_to_is_replaced(
     assert len(entries(folder(run), "metrics")) == 1
 
 
+def test_runs_of_a_process_are_found_in_the_root_that_replaces_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them lie in one, which is warned about once."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MLOG_DIR", str(tmp_path / "file"))
+    with pytest.warns(mlog.MlogWarning, match="runs of this process go to") as told:
+        first, second = mlog.start_run("e"), mlog.start_run("f", name="named")
+    assert len(told) == 1
+    assert folder(first).parent.parent == folder(second).parent.parent
+    assert mlog.open_run("named") is second
+    assert mlog.open_run(first.id[-6:]) is first
+    assert {run.id for run in mlog.runs()} == {first.id, second.id}
+    second.complete()
+    first.complete()
+    assert mlog.open_run("latest").path == folder(second)
+    with mlog.start_run(resume=first.id) as again:
+        assert folder(again) == folder(first)
+    with pytest.raises(mlog.RunNotFoundError, match="no run 'other'"):
+        mlog.open_run("other")
+
+
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
 def test_a_root_without_write_permission_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "locked").mkdir(mode=0o500)
