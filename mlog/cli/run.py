@@ -55,7 +55,7 @@ _MANY, _QUICKLY = 3, 3.0
 @click.command(
     "run",
     epilog=_EXAMPLES,
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    context_settings={"allow_interspersed_args": False},
 )
 @click.option(
     "--experiment",
@@ -116,8 +116,9 @@ def command(
 ) -> None:
     """Run a script, or any command, as a run.
 
-    LINE is script.py with its arguments. What it logs and prints lands in a run of its
-    own. Ctrl-C ends the script, and the run as Canceled.
+    LINE is script.py with its arguments; options of mlog come before it. What it logs
+    and prints lands in a run of its own. Ctrl-C ends the script, and the run as
+    Canceled.
     """
     if as_json and not detach:
         raise click.UsageError("--json is for --detach: else the script prints")

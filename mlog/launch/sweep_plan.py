@@ -30,6 +30,10 @@ Passing: TypeAlias = Literal["arguments", "variables"]
 """How a script gets its params, where its command line does not say."""
 
 _PLACE = re.compile(r"\{([^\s{}]+)\}")
+_NEGATIVE = re.compile(r"-\d+|-\d*\.\d+")
+"""What argparse takes for a number. Source: `argparse.ArgumentParser`, 3.11."""
+
+_SHORT = re.compile(r"-[^-]")
 _MAX_NAME = 80
 
 
@@ -99,8 +103,7 @@ class Plan:
         filled = [_filled(item, texts) for item in line]
         if self.passing == "arguments":
             for name in self._unplaced(params):
-                option = name if name.startswith("-") else f"--{name}"
-                filled += [option, text_of(params[name])]
+                filled += _option(name, text_of(params[name]))
         if command is None:
             config.arguments = filled
         else:
@@ -211,6 +214,18 @@ def title_of(params: Mapping[str, Value]) -> str:
     """Return the name of a trial for people."""
     text = " ".join(f"{bare(name)}={text_of(value)}" for name, value in params.items())
     return text if len(text) <= _MAX_NAME else text[: _MAX_NAME - 1] + "…"
+
+
+def _option(name: str, text: str) -> list[str]:
+    """Return a param as an option of a command line.
+
+    A value that begins with a dash would be taken for an option itself, by argparse and
+    others, if it were a word of its own; only numbers without an exponent are not.
+    """
+    option = name if name.startswith("-") else f"--{name}"
+    if not text.startswith("-") or _NEGATIVE.fullmatch(text):
+        return [option, text]
+    return [f"{option}{text}" if _SHORT.fullmatch(option) else f"{option}={text}"]
 
 
 def _filled(item: str, texts: Mapping[str, str]) -> str:

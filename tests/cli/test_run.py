@@ -205,6 +205,8 @@ def test_a_script_whose_output_nobody_reads_is_ended(
         (("--memory", "much", "ls"), 2, 'a text like "512M" or "2G"'),
         (("--max-duration", "0", "train.py"), 2, "'--max-duration': 0.0 is not"),
         (("--tag", "x", "train.py"), 2, "not of the form k=v"),
+        (("--bogus", "train.py"), 2, "No such option '--bogus'"),
+        (("-x",), 2, "No such option '-x'"),
         (("none.py",), 1, "there is no script none.py"),
         (("--azureml", "ls"), 2, "--azureml is for Python scripts"),
     ],
@@ -216,6 +218,14 @@ def test_a_wrong_call_is_one_line(
     assert (done.returncode, done.stdout) == (code, "")
     assert text in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_comes_after_the_script_is_the_scripts(source: Path) -> None:
+    (source / "train.py").write_text("import sys; print(sys.argv[1:])")
+    done = mlog_run("train.py", "--name", "x", "-v", "--", "--json", cwd=source)
+    assert done.stdout == "['--name', 'x', '-v', '--', '--json']\n"
+    done = mlog_run("--", "echo", "--name", "x", cwd=source)
+    assert done.stdout == "--name x\n"
 
 
 def test_sys_executable_is_the_interpreter_of_the_script(source: Path) -> None:

@@ -19,7 +19,7 @@ from mlog.launch.config import ScriptRunConfig
 from mlog.launch.submit import submit
 from mlog.launch.sweep import Sweep, resume_sweep, sweep
 from mlog.launch.sweep_plan import Plan
-from mlog.launch.sweep_sampling import Grid
+from mlog.launch.sweep_sampling import Grid, Listed
 from mlog.launch.sweep_space import make_space
 from mlog.launch.sweep_trials import Trial
 from mlog.reader.find import iter_runs
@@ -166,6 +166,27 @@ def test_params_go_where_a_place_names_them(source: Path, run_dir: Path) -> None
     params = plan.sampling.params(0, (), minimize=True)
     assert plan.config_for(params).command == "echo 1 {other} $b"
     assert plan.variables_for(params) == {"b": "x y"}
+
+
+def test_values_that_begin_with_a_dash_are_no_options(
+    source: Path, run_dir: Path
+) -> None:
+    """Whatever parses the command line: argparse takes few of them as words."""
+    script = """
+import argparse
+parser = argparse.ArgumentParser()
+for name in ("--a", "--b", "--c", "-d", "--e"):
+    parser.add_argument(name, type=str if name == "--e" else float, dest=name[-1])
+print([float(x) if n != "e" else x for n, x in sorted(vars(parser.parse_args()).items())])
+"""
+    (source / "train.py").write_text(script)
+    values = {"a": -5e-05, "b": -1, "c": -0.5, "-d": float("-inf"), "e": "-x y"}
+    plan = Plan(ScriptRunConfig(source, "train.py"), Listed([values]))
+    arguments = plan.config_for(values).arguments
+    assert arguments == ["--a=-5e-05", *"--b -1 --c -0.5 -d-inf".split(), "--e=-x y"]
+    line = [sys.executable, str(source / "train.py"), *map(str, arguments)]
+    done = subprocess.run(line, capture_output=True, text=True, check=True)
+    assert done.stdout == "[-5e-05, -1.0, -0.5, -inf, '-x y']\n"
 
 
 def test_params_may_be_environment_variables(script: Path, marks: Path) -> None:
