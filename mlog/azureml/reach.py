@@ -1,11 +1,13 @@
 """Which parts of the SDK a machine alone cannot do, and what to use instead."""
 
+import opcode
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from mlog.azureml.exceptions import UserErrorException
 
-__all__ = ["NotLocalError", "Partly", "instead", "needs_azure"]
+__all__ = ["NotLocalError", "Partly", "instead", "needs_azure", "no_such_name"]
 
 _SCRIPTS = "run scripts with ScriptRunConfig and experiment.submit"
 _SERVE = "load the model from Model(...).download() in a server of your own"
@@ -24,7 +26,8 @@ _OUT_OF_REACH = {
     "explain": "use the interpret or shap package, and run.log_table its result",
     "fsspec": "read the data from a local path",
     "interpret": "use the interpret or shap package, and run.log_table its result",
-    "mlflow": 'use mlflow itself; start_run(remote="mlflow+https://…") is to come',
+    "mlflow": 'send the run to an MLflow server: start_run(remote="mlflow+https://…"), '
+    "or use mlflow itself",
     "monitoring": _SERVE,
     "opendatasets": "download the data once and read it from a local path",
     "pipeline": "call the steps one after the other, each in a run.child_run, or "
@@ -89,3 +92,30 @@ def needs_azure(what: str, advice: str) -> NoReturn:
         UserErrorException: Always.
     """
     raise UserErrorException(f"{what} needs Azure and is not there locally; {advice}")
+
+
+def no_such_name(name: str, advice: str | None) -> NoReturn:
+    """Raise in the `__getattr__` of a module, for a name that is out of reach.
+
+    Args:
+        name: With its module.
+        advice: What to use instead.
+
+    Raises:
+        ImportError: It is being imported. `from … import …` would lose the text of an
+            AttributeError.
+        NotLocalError: It is looked at in another way, perhaps by `hasattr`, which lets
+            an ImportError through.
+    """
+    text = f"{name} needs Azure and has no local counterpart; {advice}"
+    if _is_import():
+        raise ImportError(text, name=name)
+    raise NotLocalError(text)
+
+
+def _is_import() -> bool:
+    """Whether the module's `__getattr__`, two calls up, was called by an import."""
+    asks = sys._getframe(3)
+    if asks.f_code.co_name == "_handle_fromlist":  # of importlib, for packages
+        return True
+    return asks.f_code.co_code[asks.f_lasti] == opcode.opmap["IMPORT_FROM"]

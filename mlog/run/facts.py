@@ -153,8 +153,9 @@ class FactMethods(RunCore):
         return self._name
 
     @display_name.setter
-    def display_name(self, value: str) -> None:
-        self._name = safe_str(self._clean(safe_str(value)))
+    def display_name(self, value: str | None) -> None:
+        # None and "" take the name away again: the id stands for it.
+        self._name = safe_str(self._clean(safe_str(value or ""))) or self.id
         self._event("run.update", {"display_name": self._name})
         self._changed()
 

@@ -473,7 +473,9 @@ def _too_much(source: Path, files: list[SourceFile], limits: Limits) -> str:
         text += f" The folders with most files: {', '.join(most)}."
     return (
         f"{text} Name what is no source in {source / _AML_IGNORE} (same syntax as "
-        f"{_GIT_IGNORE}, which it replaces), or raise max_bytes and max_files"
+        f"{_GIT_IGNORE}, which it replaces). Or else: for take_snapshot, raise max_bytes "
+        "and max_files; for a submitted script, run it in place (--in-place, "
+        "in_place=True)"
     )
 
 

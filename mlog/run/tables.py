@@ -422,7 +422,8 @@ def _pandas_pairs(frame: Any) -> Iterator[tuple[Any, list[Any]]]:
     if not (numbered and getattr(index.dtype, "kind", None) in ("i", "u")):
         for level, name in enumerate(index.names):
             default = f"level_{level}" if len(index.names) > 1 else "index"
-            items = index.get_level_values(level).tolist()
+            values = index.get_level_values(level)
+            items = _without_nan_texts(values, values.tolist())
             yield (default if name is None else name), items
     for place, name in enumerate(frame.columns):  # a name may come twice
         column = frame.iloc[:, place]

@@ -11,6 +11,7 @@ import pytest
 
 import mlog.azureml
 from mlog.azureml import activate, deactivate, is_active
+from mlog.azureml.exceptions import UserErrorException
 from tests.helpers import run_python
 
 PACKAGE = Path(mlog.azureml.__file__).parent
@@ -121,6 +122,22 @@ def test_classes_out_of_reach_name_the_local_way() -> None:
     for module in ("azureml.core", "azureml.core.model", "azureml.data"):
         with pytest.raises(ImportError, match="cannot import name 'Nothing'"):
             exec(f"from {module} import Nothing")
+
+
+@pytest.mark.usefixtures("azureml")
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [("azureml.core", "Keyvault"), ("azureml.core.model", "InferenceConfig")],
+)
+def test_classes_out_of_reach_are_not_there(module: str, name: str) -> None:
+    """Scripts may ask with `hasattr`; who takes one all the same is told the way."""
+    found = importlib.import_module(module)
+    assert not hasattr(found, name)
+    assert getattr(found, name, None) is None
+    with pytest.raises(UserErrorException, match="needs Azure and has no local"):
+        getattr(found, name)
+    with pytest.raises(ImportError, match="needs Azure and has no local"):
+        exec(f"from {module} import {name}")
 
 
 def test_without_the_alias_there_is_no_azureml() -> None:

@@ -26,6 +26,11 @@ def test_a_name_must_be_text(workspace: Workspace, name: str) -> None:
         Experiment(workspace, name)
 
 
+def test_an_experiment_needs_a_workspace() -> None:
+    with pytest.raises(UserErrorException, match=r"Workspace\.from_config\(\) finds"):
+        Experiment(None, "a")  # type: ignore[arg-type]
+
+
 def test_start_logging_takes_the_arguments_it_had(experiment: Experiment) -> None:
     """By name, or in their order."""
     run = experiment.start_logging(

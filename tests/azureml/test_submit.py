@@ -354,6 +354,8 @@ def test_a_wrong_config_is_refused(experiment: Experiment, script: Script) -> No
         script("", command=["ls"])
     with pytest.raises(ValueError, match="resume_from is not supported"):
         script("", resume_from="elsewhere")
+    with pytest.raises(ValueError, match="arguments are for a script"):
+        ScriptRunConfig("src", arguments=["--alpha"], command=["ls"])
 
 
 FAMILY = """

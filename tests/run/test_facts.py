@@ -138,6 +138,14 @@ def test_name_and_description_can_be_changed_at_any_time() -> None:
     assert again.description == "other words"
 
 
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_a_name_that_is_taken_away_is_the_id(nothing: str | None) -> None:
+    with mlog.start_run("e", name="first") as run:
+        run.display_name = nothing
+    assert run.name == run.id
+    assert mlog.open_run(run.id).name == run.id
+
+
 def test_secrets_are_taken_out_of_all_of_them() -> None:
     secret = "sk-" + "a1B2" * 10
     with mlog.start_run("e", params={"api_key": secret}) as run:

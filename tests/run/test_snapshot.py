@@ -246,7 +246,8 @@ class TestLimits:
         assert "has 8.0 MiB in 7 files; a snapshot may have 1.0 MiB in 2,000" in text
         assert "The largest: b.bin (5.0 MiB), data/a.bin (3.0 MiB)," in text
         assert f"{source / '.amlignore'} (same syntax as .gitignore" in text
-        assert "or raise max_bytes and max_files" in text
+        assert "for take_snapshot, raise max_bytes and max_files" in text
+        assert "for a submitted script, run it in place (--in-place" in text
         assert run.names() == []
 
     def test_counts_name_the_fullest_folders(self, source: Path, run: Folder) -> None:

@@ -464,6 +464,13 @@ def test_pandas_index_is_kept_where_it_says_something() -> None:
     assert list(columns_of(many)) == ["level_0", "level_1", "a"]
 
 
+def test_pandas_index_may_miss_a_text() -> None:
+    pd = pytest.importorskip("pandas", reason="DataFrames of the real library")
+    np = pytest.importorskip("numpy", reason="NaN as pandas has it")
+    frame = pd.DataFrame({"a": [1, 2]}, index=["x", np.nan])
+    assert columns_of(frame) == {"index": ["x", None], "a": [1, 2]}
+
+
 def test_pandas_columns_may_have_one_name() -> None:
     pd = pytest.importorskip("pandas", reason="DataFrames of the real library")
     frame = pd.DataFrame([[1, 2, 3]], columns=["a", "a", ("x", "y")])

@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from mlog.azureml.reach import instead
+from mlog.azureml.reach import instead, no_such_name
 
 if TYPE_CHECKING:
     from mlog.azureml.core.compute import ComputeTarget
@@ -77,9 +77,7 @@ def __getattr__(name: str) -> Any:
         return value
     if name not in _OUT_OF_REACH:
         raise AttributeError(f"module 'azureml.core' has no attribute {name!r}")
-    advice = instead(_OUT_OF_REACH[name])
-    text = f"azureml.core.{name} needs Azure and has no local counterpart; {advice}"
-    raise ImportError(text, name=f"azureml.core.{name}")
+    no_such_name(f"azureml.core.{name}", instead(_OUT_OF_REACH[name]))
 
 
 def __dir__() -> list[str]:

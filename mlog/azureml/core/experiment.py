@@ -48,8 +48,13 @@ class Experiment:
             **kwargs: Not used.
 
         Raises:
-            UserErrorException: The name is empty or no text.
+            UserErrorException: The name is empty or no text, or the workspace is none.
         """
+        if not isinstance(workspace, Workspace):
+            raise UserErrorException(
+                f"an experiment is in a workspace, got {workspace!r}; "
+                "Workspace.from_config() finds one"
+            )
         if not isinstance(name, str) or not name:
             raise UserErrorException(f"an experiment's name must be text, got {name!r}")
         self.workspace = workspace

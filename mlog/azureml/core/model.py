@@ -9,7 +9,7 @@ from mlog import models
 from mlog.azureml.core.later import later
 from mlog.azureml.core.workspace import Workspace
 from mlog.azureml.exceptions import ModelNotFoundException, ModelPathNotFoundException
-from mlog.azureml.reach import Partly, needs_azure
+from mlog.azureml.reach import Partly, needs_azure, no_such_name
 from mlog.errors import ModelNotFoundError, RunNotFoundError
 
 __all__ = ["Model"]
@@ -370,8 +370,7 @@ class Model(Partly):
 def __getattr__(name: str) -> Any:
     """Say what to use instead of the classes for web services."""
     if name in ("InferenceConfig", "ModelPackage"):
-        text = f"azureml.core.model.{name} needs Azure and has no local counterpart"
-        raise ImportError(f"{text}; {_SERVE}", name=f"azureml.core.model.{name}")
+        no_such_name(f"azureml.core.model.{name}", _SERVE)
     raise AttributeError(f"module 'azureml.core.model' has no attribute {name!r}")
 
 

@@ -92,13 +92,14 @@ class ScriptRunConfig(LocalScript):
         if script is None and command is None:
             script, command = run_config.script, run_config.command
         self.placement = Placement()
-        arguments = arguments if arguments is not None else run_config.arguments
+        if arguments is None and command is None:
+            arguments = run_config.arguments
         given = arguments if command is None else command
         self._data = list(given) if isinstance(given, list | tuple) else []
         super().__init__(
             source_directory,
             script,
-            arguments if command is None else None,
+            arguments,
             run_config,
             command=command,
             resume_from=resume_from,
