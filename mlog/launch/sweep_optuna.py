@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mlog import context
 from mlog.launch.sweep_domains import (
     Choice,
     Distribution,
@@ -20,6 +21,7 @@ from mlog.launch.sweep_domains import (
     text_of,
 )
 from mlog.launch.sweep_space import Space
+from mlog.run.recorder import Silent
 
 __all__ = ["check_space", "suggest"]
 
@@ -82,13 +84,18 @@ def _optuna() -> Any:
 
 @contextlib.contextmanager
 def _quiet(optuna: Any) -> Iterator[None]:
-    """Keep Optuna from telling of each study, and leave it as it was."""
-    before = optuna.logging.get_verbosity()
+    """Keep Optuna from telling of each study, and leave it as it was.
+
+    Its level keeps the lines from the terminal, but runs have levels of their own.
+    """
+    level, run = optuna.logging.get_verbosity(), context.scope().run
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    context.set_receiver(Silent())
     try:
         yield
     finally:
-        optuna.logging.set_verbosity(before)
+        context.set_receiver(run)
+        optuna.logging.set_verbosity(level)
 
 
 def _form(optuna: Any, domain: Domain) -> Any:

@@ -1,5 +1,6 @@
 """Which trials a sweep has."""
 
+import logging
 from importlib.util import find_spec
 from typing import Any
 
@@ -15,6 +16,7 @@ from mlog.launch.sweep_sampling import (
     sampling_from,
 )
 from mlog.launch.sweep_space import make_space
+from mlog.run.start import start_run
 
 SPACE = make_space({"a": "0:1:0.1", "b": [2, 4]})
 WIDE = make_space({"a": "log:1e-4:1", "b": [2, 4]})
@@ -132,6 +134,20 @@ def test_past_trials_make_others_promising() -> None:
     late = [params for params, _ in past[20:]]
     assert sum(params["c"] == "y" for params in late) >= 8
     assert min(loss for _, loss in past if loss is not None) < 0.05
+
+
+@needs_optuna
+def test_what_optuna_logs_of_it_is_seen_by_nobody(
+    run_dir: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither on the terminal, nor in the sweep's run, nor in that of the program."""
+    sampling = Bayesian(make_space({"a": "0:1:0.05"}), 3, 1)
+    with start_run("sweep", level="DEBUG") as run, run.child_run() as child:
+        sampling.params(0, [], minimize=True)
+        logging.getLogger("optuna").warning("of the program's own")
+    lines = [e["msg"] for r in (run, child) for e in r.entries("logs")]
+    assert lines == ["of the program's own"]
+    assert "study" not in capsys.readouterr().err
 
 
 @needs_optuna
