@@ -25,9 +25,10 @@ _FATES = {
 def fate_of_ranks(folder: Path, own: str) -> tuple[str, str]:
     """Return what a run ends as whose main process has completed, and why.
 
-    That is Failed where another rank of the same attempt has failed or was killed, else
-    Canceled where one was cancelled. Ranks that go on have no say, nor have other
-    processes that joined the run (data loaders, tools).
+    That is Failed where another rank has failed or was killed, else Canceled where one
+    was cancelled. Ranks that go on have no say, nor have those of attempts that a
+    launcher has started anew, nor other processes that joined the run (data loaders,
+    tools).
 
     Args:
         folder: The run's. One that cannot be read tells of no failure.
@@ -37,15 +38,9 @@ def fate_of_ranks(folder: Path, own: str) -> tuple[str, str]:
         Status and reason: `("Failed", "failed: r1; gone without an end: r2")`;
         `("Completed", "")` where nothing is wrong.
     """
-    attempt = _start(folder, own).get("attempt")
     found: dict[str, list[str]] = {"Failed": [], "Gone": [], "Canceled": []}
-    for writer, names in _events_by_writer(folder).items():
+    for writer, names, start in _latest_ranks(folder, own):
         status = _end_status(folder, names)
-        if writer == own or status == "Completed":
-            continue
-        start = _start(folder, writer)
-        if start.get("attempt") != attempt or start.get("rank") is None:
-            continue
         if status is None and not _is_alive(folder, writer, start, names):
             status = _end_status(folder, names) or "Gone"  # it may just have ended
         if status in found:
@@ -93,6 +88,30 @@ def _start(folder: Path, writer: str) -> dict[str, Any]:
     """Return what a writer's `writer.start` says; {} where it cannot be read."""
     path = folder / SegmentName("events", writer).filename
     return next(_data(path, "writer.start", from_end=False), {})
+
+
+def _latest_ranks(
+    folder: Path, own: str
+) -> list[tuple[str, list[str], dict[str, Any]]]:
+    """Return the other ranks of the last attempt: name, segments, `writer.start`."""
+    segments = _events_by_writer(folder)
+    starts = {writer: _start(folder, writer) for writer in segments}
+    attempts = {
+        writer: _attempt(start)
+        for writer, start in starts.items()
+        if writer == own or start.get("rank") is not None
+    }
+    last = max(attempts.values(), default=1)
+    return [
+        (writer, segments[writer], starts[writer])
+        for writer, attempt in attempts.items()
+        if writer != own and attempt == last
+    ]
+
+
+def _attempt(start: dict[str, Any]) -> int:
+    attempt = start.get("attempt")
+    return attempt if isinstance(attempt, int) else 1
 
 
 def _events_by_writer(folder: Path) -> dict[str, list[str]]:

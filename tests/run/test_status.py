@@ -96,6 +96,18 @@ def test_earlier_attempts_are_over(tmp_path: Path) -> None:
     assert fate_of_ranks(main.folder.path, main.name) == ("Failed", "failed: r1-a2")
 
 
+def test_ranks_that_were_started_anew_count_by_their_last_attempt(
+    main: Writer, tmp_path: Path
+) -> None:
+    """A launcher below `mlog run` restarts its ranks, while the run goes on."""
+    open_writer(tmp_path, 0).end("Canceled")
+    open_writer(tmp_path, 1).forget_lock()  # killed
+    again = [open_writer(tmp_path, rank, attempt=2) for rank in (0, 1)]
+    again[0].end("Completed")
+    again[1].end("Completed")
+    assert fate_of_ranks(main.folder.path, main.name) == FINE
+
+
 def test_resumed_run_completes(tmp_path: Path) -> None:
     with (
         pytest.raises(ValueError, match="first go"),
