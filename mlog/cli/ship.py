@@ -1,7 +1,5 @@
 """`mlog ship`: sends runs to a sink, and says how far each sink is."""
 
-import contextlib
-import math
 import os
 import signal
 import sys
@@ -15,14 +13,14 @@ import click
 import orjson
 
 from mlog.cli.options import RunCommand, all_runs, dir_option, find, root_of, typed
+from mlog.cli.ship_bar import Bar
+from mlog.cli.ship_handed import ship_handed
 from mlog.cli.sink_table import sink_columns, sink_errors, sink_fields
 from mlog.cli.table import Column, fitted, print_lines, table_lines, width_of
 from mlog.errors import MlogError, told
 from mlog.escaping import inline
 from mlog.reader.find import closed, experiment_folders, iter_runs, run_folders
-from mlog.reader.page_words import count_text, size_text, span
-from mlog.reader.state import read_state
-from mlog.run.remote import wants
+from mlog.reader.page_words import count_text
 from mlog.shipping.cursor import read_cursors
 from mlog.shipping.dead import retry_dead
 from mlog.shipping.shipper import Options, Shipper, host_name, open_delivery
@@ -34,11 +32,7 @@ from mlog.shipping.world import World
 __all__ = ["command"]
 
 _RESCAN = 10.0
-_GRACE = 25.0
-_GIVE_UP = 3600.0
 _REDRAW = 0.2
-_HICCUP = 1.0
-_BAR = 24
 
 _EXAMPLES = """\b
 Examples:
@@ -102,7 +96,7 @@ def command(
     it can be; Ctrl-C leaves the rest for the next time.
     """
     if handed:
-        _ship_handed()
+        ship_handed()
         return
     if runs and (all_ or root):
         raise click.UsageError("name runs, or all with --all or --root, not both")
@@ -184,16 +178,6 @@ def _routes(
 # --- sending -------------------------------------------------------------------------
 
 
-class _Stop:
-    """Ends all shippers of the process, at once or when they have sent what is there."""
-
-    def __init__(self) -> None:
-        self.now = threading.Event()
-
-    def on_signal(self, number: int, frame: Any) -> None:
-        self.now.set()
-
-
 def _ship(
     routes: list[Route],
     chosen: Callable[[], Iterable[Path]],
@@ -201,10 +185,11 @@ def _ship(
     as_json: bool,
 ) -> None:
     """Send to all sinks at once, one thread each."""
-    stop = _Stop()
+    stop = threading.Event()
     shippers = [_shipper(route, options, stop) for route in routes]
-    _check_levels(shippers)
-    before = signal.signal(signal.SIGTERM, stop.on_signal)
+    for shipper in shippers:
+        shipper.check()
+    before = signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
     errors: list[BaseException] = []
 
     def work(shipper: Shipper) -> None:
@@ -221,13 +206,13 @@ def _ship(
     ]
     for thread in threads:
         thread.start()
-    bar = _Bar(shippers, options)
+    bar = Bar(shippers)
     try:
         while any(thread.is_alive() for thread in threads):
             threads[0].join(_REDRAW) if threads[0].is_alive() else time.sleep(0.01)
             bar.draw()
     except KeyboardInterrupt:
-        stop.now.set()
+        stop.set()
         bar.clear()
         for thread in threads:
             thread.join(40.0)
@@ -242,28 +227,18 @@ def _ship(
     _conclude(shippers, stop, as_json, is_service=is_service)
 
 
-def _shipper(route: Route, options: Options, stop: _Stop) -> Shipper:
+def _shipper(route: Route, options: Options, stop: threading.Event) -> Shipper:
     return Shipper(
         open_sink(route.target),
         route,
         options,
-        wait=stop.now.wait,
+        wait=stop.wait,
         tell=lambda text: click.echo(f"mlog: {inline(text)}", err=True),
     )
 
 
-def _check_levels(shippers: list[Shipper]) -> None:
-    """Refuse what a sink cannot do, before anything is sent."""
-    for shipper in shippers:
-        if shipper.sink.traits.segments == "growing" and shipper.route.level:
-            raise MlogError(
-                f"{shipper.route.target.name} gets the files as they are: "
-                "level cannot be chosen"
-            )
-
-
 def _conclude(
-    shippers: list[Shipper], stop: _Stop, as_json: bool, *, is_service: bool
+    shippers: list[Shipper], stop: threading.Event, as_json: bool, *, is_service: bool
 ) -> None:
     failed = False
     for shipper in shippers:
@@ -285,166 +260,9 @@ def _conclude(
         bad = f"; {dead:,} refused, see --status" if dead else ""
         noun = "entry" if shipper.entries == 1 else "entries"
         click.echo(f"{shipper.entries:,} {noun}{more} sent to {name}{bad}")
-    is_cut = stop.now.is_set() and not is_service
+    is_cut = stop.is_set() and not is_service
     if failed or is_cut:
         raise SystemExit(1)
-
-
-class _Bar:
-    """One line on a terminal for work that takes a while; and what does not go well."""
-
-    def __init__(self, shippers: list[Shipper], options: Options) -> None:
-        self._shippers = shippers
-        self._is_on = sys.stderr.isatty()
-        self._began = time.monotonic()
-        self._shown = False
-        self._total = 0
-        self._told: set[str] = set()
-
-    def draw(self) -> None:
-        self._tell_trouble()
-        if not self._is_on or time.monotonic() - self._began < 1.0:
-            return
-        sent = sum(s.sent for s in self._shippers)
-        left = sum(s.left for s in self._shippers)
-        # What is on its way is in neither: it is still to be waited for.
-        self._total = total = max(self._total, sent + left)
-        left = total - sent
-        share = sent / total if total else 1.0
-        filled = int(share * _BAR)
-        entries = sum(s.entries for s in self._shippers)
-        seconds = time.monotonic() - self._began
-        rate = entries / seconds
-        eta = f", {span(left / (sent / seconds))} left" if sent and left else ""
-        bar = "█" * filled + "░" * (_BAR - filled)
-        text = (
-            f"{bar} {100 * share:3.0f} %  {size_text(sent)} of {size_text(total)}  "
-            f"{entries:,} entries, {rate:,.0f}/s{eta}"
-        )
-        width = width_of(sys.stderr, os.environ) - 1
-        sys.stderr.write("\r\x1b[2K" + text[:width])
-        sys.stderr.flush()
-        self._shown = True
-
-    def _tell_trouble(self) -> None:
-        """Say in a line of its own that a sink fails: once, until it goes well again."""
-        for shipper in self._shippers:
-            name = shipper.route.target.name
-            active = list(shipper.active.values())
-            since = min((d.failing_since for d in active), default=math.inf)
-            if since == math.inf:
-                self._told.discard(name)
-            elif name not in self._told and time.monotonic() - since > _HICCUP:
-                self._told.add(name)
-                self.clear()
-                error = next((d.cursor.error for d in active if d.cursor.error), "")
-                text = (
-                    f"mlog: {name}: {inline(error)}; it is tried until that is mended"
-                )
-                click.echo(text, err=True)
-
-    def clear(self) -> None:
-        if self._shown:
-            sys.stderr.write("\r\x1b[2K")
-            sys.stderr.flush()
-            self._shown = False
-
-
-# --- a shipper of a run --------------------------------------------------------------
-
-
-def _ship_handed() -> None:
-    """Be the shipper that a run has started: what to do comes by standard input.
-
-    One JSON line: `url`, `run`, `level`. The end of the input says that the run's
-    process has ended its run, or has died.
-    """
-    given = orjson.loads(_first_line(0))
-    path = Path(given["run"])
-    route = parse_route(given["url"], env=os.environ, level=given.get("level"))
-    options = Options(
-        host=host_name(), follow=True, until=frozenset((path,)), rescan=None
-    )
-    stop, wake = _Stop(), threading.Event()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the trainer
-    name = route.target.name
-    with contextlib.suppress(OSError):
-        sys.stdout.write(name + "\n")
-        sys.stdout.flush()
-
-    def wait(seconds: float) -> bool:
-        if seconds > 0 and not stop.now.is_set():
-            wake.wait(seconds)
-        if ended.is_set() and not shipper.final:
-            wake.clear()
-            shipper.stop_waiting()
-        return stop.now.is_set() or _is_hopeless(shipper)
-
-    def listen() -> None:
-        while os.read(0, 4096):  # sys.stdin has a lock that a daemon must not hold
-            pass
-        end()
-
-    def end() -> None:
-        ended.set()
-        wake.set()
-
-    def on_term(number: int, frame: Any) -> None:
-        """Send what is there, in the time that a job's processes are usually given."""
-        end()
-        timer = threading.Timer(_GRACE, stop_now)
-        timer.daemon = True
-        timer.start()
-
-    def stop_now() -> None:
-        stop.now.set()
-        wake.set()
-
-    def chosen() -> Iterable[Path]:
-        yield path
-        for run in iter_runs(path.parent.parent):  # what earlier runs have left
-            cursors = read_cursors(run, name)
-            is_left = any(not cursor.finished for cursor in cursors)
-            is_left = is_left or (not cursors and wants(run, given["url"]))
-            if run == path or not is_left:
-                continue
-            if not _goes_on(run):  # that has a shipper of its own
-                yield run
-
-    ended = threading.Event()
-    signal.signal(signal.SIGTERM, on_term)
-    shipper = Shipper(open_sink(route.target), route, options, wait=wait)
-    _check_levels([shipper])
-    threading.Thread(target=listen, daemon=True).start()
-    try:
-        shipper.ship(chosen)
-    finally:
-        shipper.sink.close()
-    if path in shipper.troubles and path not in shipper.busy:
-        raise MlogError(shipper.troubles[path])
-
-
-def _goes_on(run: Path) -> bool:
-    """Whether somebody still makes a run."""
-    try:
-        return read_state(run).goes_on
-    except (OSError, MlogError):
-        return False
-
-
-def _first_line(fd: int) -> bytes:
-    """Read up to a newline; what follows stays unread only if it comes later."""
-    line = b""
-    while not line.endswith(b"\n") and (more := os.read(fd, 65536)):
-        line += more
-    return line
-
-
-def _is_hopeless(shipper: Shipper) -> bool:
-    """Whether nobody waits any more, and the sink has not answered for an hour."""
-    now = time.monotonic()
-    since = min((d.failing_since for d in shipper.active.values()), default=now)
-    return shipper.final and now - since > _GIVE_UP
 
 
 # --- dead letters --------------------------------------------------------------------

@@ -203,6 +203,18 @@ class Shipper:
     _scanned: float = float("-inf")
     _ended: float = float("inf")
 
+    def check(self) -> None:
+        """Refuse what the sink cannot do, before anything is sent.
+
+        Raises:
+            MlogError: A level is asked for, but the sink gets whole files.
+        """
+        if self.sink.traits.segments == "growing" and self.route.level:
+            raise MlogError(
+                f"{self.route.target.name} gets the files as they are: "
+                "level cannot be chosen"
+            )
+
     def ship(self, find: Callable[[], Iterable[Path]]) -> None:
         """Ship what `find` finds; again and again where the options say so."""
         try:
