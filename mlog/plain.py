@@ -26,6 +26,8 @@ from math import isfinite, prod
 from operator import index
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from mlog.errors import StrictWarning, warn_once
+
 if TYPE_CHECKING:
     from datetime import date, time, timedelta
     from decimal import Decimal
@@ -56,6 +58,8 @@ __all__ = [
 ]
 
 MAX_TEXT = 262_144
+_NOTE = 50  # characters of a text that say how much of it was cut, at most
+_MAX_DIGITS = 311  # those of the greatest double, and a sign
 """Characters kept of one string, head and tail together."""
 
 MAX_LIST = 1_000
@@ -205,7 +209,15 @@ def class_name(value: object) -> str:
 
 def _text(value: str) -> str:
     """Return a string of any class as a plain one, short enough and clean."""
-    return clean_text(cut_text(str.__str__(value))[0])
+    text = str.__str__(value)
+    if len(text) > MAX_TEXT:
+        warn_once(
+            "long text",
+            f"a text of {len(text):,} characters is too long for an entry and was cut: "
+            f"{MAX_TEXT:,} are kept, of both ends; run.log_text keeps longer ones",
+        )
+        text = cut_text(text, MAX_TEXT - _NOTE)[0]  # which is not to be cut again
+    return clean_text(text)
 
 
 def _text_by_str(value: object) -> str:
@@ -513,11 +525,14 @@ def to_json(value: object) -> Any:
     some megabytes in all, "…" tells how many were left out; which ones of a larger set
     is not defined.
 
-    Safe from any thread; nothing passed is changed or kept. Never raises an
-    `Exception`. `.item()` and `.tolist()` of a tensor on a GPU wait for that GPU.
+    Safe from any thread; nothing passed is changed or kept. Never raises an `Exception`
+    (but with `strict`, where a text has to be cut). `.item()` and `.tolist()` of a
+    tensor on a GPU wait for that GPU.
     """
     try:
         return _Walk().json(value, 0)
+    except StrictWarning:
+        raise
     except Exception:  # no stack or memory left even to describe what failed
         return "<conversion failed>"
 
@@ -539,6 +554,8 @@ class _Walk:
             if convert is None:
                 return self._container(value, depth)
             ready = convert(value)
+        except StrictWarning:
+            raise
         except Exception:  # code of the value's own class, or no stack left
             ready = _repr(value)
         self._room -= _size(ready)
@@ -653,6 +670,15 @@ def _json_fraction(value: "Fraction") -> Any:
     return number
 
 
+def _json_fragment(value: Any) -> Any:
+    """Return the long integer that `_int` has made; anything else could be any text."""
+    import orjson
+
+    digits = orjson.dumps(value)
+    is_integer = digits.removeprefix(b"-").isdigit() and len(digits) < _MAX_DIGITS
+    return value if is_integer else _repr(value)
+
+
 def _json_complex(value: complex) -> Any:
     return _repr(complex(value))
 
@@ -684,5 +710,6 @@ _LEAVES = _ByType(
         "datetime.timedelta": _seconds,
         "decimal.Decimal": _json_decimal,
         "fractions.Fraction": _json_fraction,
+        "orjson.Fragment": _json_fragment,
     }
 )

@@ -89,6 +89,15 @@ class TestFullDisk:
         (end,) = events(folder, "run.end")
         assert end["metrics"]["loss"]["count"] == len(kept)
 
+    def test_run_that_cannot_write_its_end_is_told_at_once(self, disk: Path) -> None:
+        """As one that was killed: nobody writes it any more, and it has no end."""
+        run = mlog.start_run("e", dir=disk, run_id="r")
+        run.log("loss", 1)
+        fill(disk, leave=0)
+        with pytest.warns(mlog.MlogWarning, match="No space left on device"):
+            run.complete()
+        assert mlog.open_run(run.path or "").status == "NotResponding"
+
     def test_page_that_is_only_begun_seals_the_segment(self, disk: Path) -> None:
         """The cut line stays; the whole entry is named, or is in the next segment."""
         writer = open_writer(disk)

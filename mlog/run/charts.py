@@ -192,6 +192,8 @@ def _columns(probabilities: Any, count: int) -> list[list[float]]:
             f"got {told}"
         )
     flat = [float(value) for value in grid.flat()]
+    if any(value != value for value in flat):
+        raise ValueError("probabilities must lie in [0, 1]; some are NaN")
     if not all(0 <= value <= 1 for value in flat):
         raise ValueError(
             "probabilities must lie in [0, 1]; the smallest is "

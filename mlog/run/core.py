@@ -88,6 +88,11 @@ class RunCore:
         return self.path is None
 
     @property
+    def _is_joined(self) -> bool:
+        """Whether this process takes part in a run that another one has made."""
+        return self._recorder is not None and not self._recorder.writer.place.main
+
+    @property
     def receiver(self) -> context.Receiver:
         """What the tap gives this run's records to."""
         return self._recorder or self._silent
@@ -199,8 +204,14 @@ class RunCore:
         """Whether an own run takes no more entries; says so once."""
         if not self._own or self._recorder is None or self._recorder.is_open:
             return False
-        warn_once("ended", f"run {self.id} has ended; nothing is recorded")
+        self._warn("ended", f"run {self.id} has ended; nothing is recorded")
         return True
+
+    def _warn(self, cause: str, text: str) -> None:
+        """Warn once; raise it in a strict run, also when that has ended."""
+        if self._recorder is not None and self._recorder.strict:
+            raise StrictWarning(text)
+        warn_once(cause, text)
 
     def _clean(self, value: Any) -> Any:
         """Return a value as it may be written: JSON-ready and without secrets."""

@@ -4,10 +4,13 @@ A param is an input: any JSON value, set once. A tag is text and may change. A p
 is text, set once, and for programs rather than people.
 """
 
+import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from mlog.errors import warn_once
+import orjson
+
+from mlog.errors import MlogError, warn_once
 from mlog.plain import safe_str
 from mlog.run.core import RunCore, harmless, state_of
 from mlog.run.given import as_mapping
@@ -43,18 +46,19 @@ class FactMethods(RunCore):
         ready = self._clean(as_mapping(params, named))
         known = self.params
         new = {key: value for key, value in ready.items() if key not in known}
-        for key in ready.keys() - new.keys():
-            if ready[key] != known[key]:
+        for key in () if self.rank else ready.keys() - new.keys():  # rank 0 speaks
+            if _plain(ready[key]) != known[key]:
                 text = f"param {key!r} is {known[key]!r} already and stays so"
                 warn_once(f"param {key}", text)
         if new:
-            self._params.update(new)
+            self._params.update({key: _plain(value) for key, value in new.items()})
             self._event("run.params", new)
 
     @property
     def params(self) -> dict[str, Any]:
         """The params, as they were recorded; of an own run what this process set."""
-        return dict(self._params if self._own else self._state().params)
+        said = self._said()
+        return dict(self._params if said is None else said.params)
 
     # --- tags ----------------------------------------------------------------------
 
@@ -96,7 +100,8 @@ class FactMethods(RunCore):
     @property
     def tags(self) -> dict[str, str | None]:
         """The tags, as they were recorded; of an own run what this process set."""
-        return dict(self._tags if self._own else self._state().tags)
+        said = self._said()
+        return dict(self._tags if said is None else said.tags)
 
     def get_tags(self) -> dict[str, str | None]:
         """Return the tags that all processes have set so far, from the files."""
@@ -134,7 +139,8 @@ class FactMethods(RunCore):
     @property
     def properties(self) -> dict[str, str]:
         """The properties; of an own run what this process set."""
-        return dict(self._properties if self._own else self._state().properties)
+        said = self._said()
+        return dict(self._properties if said is None else said.properties)
 
     def get_properties(self) -> dict[str, str]:
         """Return the properties that all processes have added, from the files."""
@@ -145,12 +151,13 @@ class FactMethods(RunCore):
     @property
     def name(self) -> str:
         """Name for people; the id where none was given."""
-        return self._name
+        said = self._said() if self._is_joined else None
+        return self._name if said is None else said.name or self.id
 
     @property
     def display_name(self) -> str:
         """Name for people, which may be changed at any time."""
-        return self._name
+        return self.name
 
     @display_name.setter
     def display_name(self, value: str | None) -> None:
@@ -162,7 +169,8 @@ class FactMethods(RunCore):
     @property
     def description(self) -> str:
         """Some words on the run, which may be changed at any time."""
-        return self._description
+        said = self._said() if self._is_joined else None
+        return self._description if said is None else said.description
 
     @description.setter
     def description(self, value: str) -> None:
@@ -175,6 +183,15 @@ class FactMethods(RunCore):
     def _state(self) -> "RunState":
         """Read what the files say of the run now."""
         return state_of(self._need_path())
+
+    def _said(self) -> "RunState | None":
+        """Return what the files say, where this process alone does not know it all."""
+        if not self._own:
+            return self._state()
+        if self._is_joined:
+            with contextlib.suppress(OSError, MlogError):  # its maker is not that far
+                return self._state()
+        return None
 
     def _remember(self, said: "RunState | None", name: str | None) -> None:
         """Take over what earlier attempts, or other processes, have said."""
@@ -190,6 +207,15 @@ class FactMethods(RunCore):
 
     def _changed(self) -> None:
         """Have `run.json` follow a change after the end; see `LifeMethods`."""
+
+
+def _plain(ready: Any) -> Any:
+    """Return a JSON-ready value as Python has it: long integers are text by then."""
+    if isinstance(ready, dict):
+        return {key: _plain(value) for key, value in ready.items()}
+    if isinstance(ready, list):
+        return [_plain(value) for value in ready]
+    return int(orjson.dumps(ready)) if isinstance(ready, orjson.Fragment) else ready
 
 
 def _text(value: Any) -> str | None:

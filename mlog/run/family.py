@@ -59,6 +59,9 @@ class FamilyMethods(LifeMethods):
     @property
     def parent(self) -> Self | None:
         """The run of which this one is a child; what it is told is written there."""
+        if self.parent_path is None and self._is_joined:
+            said = self._said()
+            self.parent_path = said.parent if said is not None else None
         if self._parent is None and self.parent_path is not None:
             self._parent = self._find_parent(Path(self.parent_path))
         parent: Self | None = self._parent

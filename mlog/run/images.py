@@ -162,6 +162,9 @@ def _drawn(image: Any) -> Media | None:
     if callable(getattr(image, "save", None)) and isinstance(
         mode := getattr(image, "mode", None), str
     ):
+        if mode == "F":  # floats, which PIL would take for integers
+            values = memoryview(image.tobytes()).cast("f", (image.height, image.width))
+            return Media(png_of(values), "image/png", ".png")
         picture = image if mode in _PNG_MODES else image.convert("RGB")
         return _to_png(lambda stream: picture.save(stream, "PNG"))
     if callable(getattr(image, "get_figure", None)):

@@ -155,15 +155,24 @@ class LifeMethods(FileMethods, FactMethods):
         """
         if not _set_status:
             self.flush()
-        elif error_code is None:
+            return
+        self._check_end("Failed")
+        if error_code is None:
             self.end("Failed", error_details)
         else:
             self.end("Failed", _error(error_details) | {"code": safe_str(error_code)})
 
     def cancel(self) -> None:
         """End the run as Canceled; have a submitted script stopped, wherever it runs."""
+        self._check_end("Canceled")
         if self._own or self.path is None or not request_cancel(self.path):
             self.end("Canceled")
+
+    def _check_end(self, status: str) -> None:
+        """Warn of an end that comes after another one, which stays."""
+        if self._own and self._status not in ("Running", status):
+            text = f"run {self.id} has ended as {self._status} and stays so"
+            self._warn(f"{status} after {self._status}", f"{text}, not {status}")
 
     def flush(self, timeout_seconds: float = 300) -> None:
         """Put everything recorded so far on the disk (fsync), as far as it lets us.

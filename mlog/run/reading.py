@@ -40,9 +40,12 @@ class ReadMethods(FamilyMethods):
 
         Raises:
             MlogError: The run is off.
+            TypeError: The name is no text.
         """
         from mlog.reader.metrics import read_metrics
 
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"name must be the name of a metric, got {name!r}")
         own = read_metrics(self._need_path(), name, populate=populate)
         if not recursive:
             return own

@@ -223,8 +223,12 @@ class Writer:
         """
         self._write_as(self.take(), stream, entry)
 
-    def _write_as(self, seq: int, stream: Stream, entry: dict[str, Any]) -> None:
-        """Append an entry under a number; parts that are split off get their own."""
+    def _write_as(self, seq: int, stream: Stream, entry: dict[str, Any]) -> bool:
+        """Append an entry under a number; parts that are split off get their own.
+
+        Returns:
+            Whether it, or its first part, was written.
+        """
         parts: list[dict[str, Any]] = []
         try:
             entry["seq"] = seq
@@ -238,10 +242,13 @@ class Writer:
                 parts.append(rest)
                 line = encode(entry)
             self._streams[stream].append(line)
+            is_written = True
         except Exception as exc:  # the number is taken and has to be accounted for
+            is_written = False
             self.lose(_reason(exc), seq)
         for part in reversed(parts):
             self.write(stream, part)
+        return is_written
 
     def event(self, name: str, data: Mapping[str, Any]) -> dict[str, Any]:
         """Write an event that happens now, and return its entry; errors as for `write`."""
@@ -368,13 +375,13 @@ class Writer:
         if self.redactor is not None and self.redactor.count:
             data["redacted"] = self.redactor.count
         end = event_fields("writer.end", data, at=self.clock())
-        self._write_as(seq, "events", end)
+        is_written = self._write_as(seq, "events", end)
         if self.options.sync != "never":
             try:
                 self.sync()
             except OSError as exc:
                 warn_once("sync", f"{self.folder.path} could not be synced: {exc}")
-        self._release_lock()
+        self._release_lock(remove=is_written)
 
     def close(self) -> None:
         """Let go of all files and of the folder: an ended run holds nothing open."""
@@ -447,10 +454,18 @@ class Writer:
         except OSError:  # a file system without locks: the heartbeat is left
             return
 
-    def _release_lock(self) -> None:
+    def _release_lock(self, *, remove: bool) -> None:
+        """Let go of the lock.
+
+        Args:
+            remove: Whether its file goes, too. A lock that nobody holds tells readers
+                that a writer is gone which could not write its end.
+        """
         if self._lock_file is None:
             return
         self._lock_file = None
+        if not remove:
+            return
         try:
             self.folder.remove(lock_name(self.name))
         except OSError:  # a stale lock file that nobody holds does no harm

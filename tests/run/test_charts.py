@@ -153,7 +153,7 @@ def test_a_class_that_never_comes_up_keeps_its_column() -> None:
         ([0, 1], [[0.5, 0.5]], None, r"must have the shape 2×C.* got 1×2"),
         ([0], [[[0.5]]], None, "got 1×1×1"),
         ([0, 1], [0.5, 1.5], None, "smallest is 0.5, the largest 1.5"),
-        ([0, 1], [0.5, NAN], None, r"must lie in \[0, 1\]"),
+        ([0, 1], [0.5, NAN], None, r"must lie in \[0, 1\]; some are NaN"),
         (["a", "b", "c"], [[0.5, 0.5]] * 3, None, "2 columns of probabilities and 3"),
         (["a"], [[0.5, 0.5]], None, "labels= names the class of each column"),
         (["a", "c"], [[0.5, 0.5]] * 2, ["a", "b"], r"not in labels: \['c'\]"),

@@ -146,6 +146,38 @@ def test_a_name_that_is_taken_away_is_the_id(nothing: str | None) -> None:
     assert mlog.open_run(run.id).name == run.id
 
 
+def test_long_integers_are_kept_exactly() -> None:
+    """Seeds may have 128 bits; what reads the files may have only doubles."""
+    seed = 2**127 + 1
+    with mlog.start_run("e", params={"seed": seed, "more": [{"n": -seed}]}) as run:
+        run.log_params(seed=seed)  # no warning: it is the same
+        assert run.params == {"seed": seed, "more": [{"n": -seed}]}
+    text = (folder(run) / "events.jsonl").read_text("utf-8")
+    assert f'"seed":{seed}' in text
+    assert f'"n":{-seed}' in text
+
+
+def test_a_text_that_is_too_long_is_told() -> None:
+    """It is cut once, the same for who has set it and for who reads it."""
+    text = "a" * 300_000
+    with mlog.start_run("e") as run:
+        with pytest.warns(MlogWarning, match="300,000 characters is too long") as told:
+            run.log_params(text=text)
+            run.tag("text", text)
+            run.add_properties({"text": text})
+        kept = run.params["text"]
+        assert run.tags == run.properties == {"text": kept}
+    again = mlog.open_run(run.id)
+    assert again.params == again.tags == again.properties == {"text": kept}
+    assert "characters cut" in kept
+    assert len(told) == 1
+    with (
+        mlog.start_run("e", strict=True) as run,
+        pytest.raises(MlogWarning, match="is too long"),
+    ):
+        run.tag("text", text)
+
+
 def test_secrets_are_taken_out_of_all_of_them() -> None:
     secret = "sk-" + "a1B2" * 10
     with mlog.start_run("e", params={"api_key": secret}) as run:

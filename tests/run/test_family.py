@@ -95,6 +95,34 @@ def test_a_child_process_tells_the_parent_of_its_run(tmp_path: Path) -> None:
         assert [c.id for c in parent.get_children()] == [done.stdout.strip()]
 
 
+def test_a_process_that_joins_a_run_knows_it_as_its_maker_does() -> None:
+    """Who it is, what is said of it, and whose child it is."""
+    code = (
+        "import mlog\n"
+        "run = mlog.current_run()\n"
+        "print(run.name, run.description, run.params, run.tags, run.properties)\n"
+        "run.parent.log('seen', 1)\n"
+        "run.log_params(lr=2, more=3)\n"
+        "run.tag('c', 'd')\n"
+        "print(run.params, run.tags, mlog.open_run(run.id).params)\n"
+    )
+    options = {"name": "n", "params": {"lr": 1}, "tags": {"a": "b"}}
+    with (
+        mlog.start_run("e") as parent,
+        mlog.start_run("e", description="words", **options) as run,  # type: ignore[arg-type]
+    ):
+        run.add_properties({"x": "y"})
+        done = run_python(code, warnings="default")
+    assert "param 'lr' is 1 already and stays so" in done.stderr
+    known = {"lr": 1, "more": 3}
+    assert done.stdout.splitlines() == [
+        "n words {'lr': 1} {'a': 'b'} {'x': 'y'}",
+        f"{known} {{'a': 'b', 'c': 'd'}} {known}",
+    ]
+    assert mlog.open_run(run.id).params == known
+    assert parent.get_metrics() == {"seen": 1}
+
+
 def test_children_are_found_where_the_root_was_moved(tmp_path: Path) -> None:
     with mlog.start_run("e", dir=tmp_path / "old") as parent:
         child = parent.child_run()

@@ -349,6 +349,15 @@ def test_pil_images_of_any_mode(mode: str) -> None:
     assert image.open(io.BytesIO(found.source)).size == (3, 2)
 
 
+def test_pil_images_of_floats_are_in_0_to_1() -> None:
+    image = pytest.importorskip("PIL.Image", reason="images of the real library")
+    pixels = np.array([[0, 0.25, 1], [0.5, 0.75, 0.1]], "f4")
+    source = image_of(image.fromarray(pixels)).source
+    assert source == png_of(pixels)
+    with pytest.raises(ValueError, match=r"0.*1"):
+        image_of(image.fromarray(pixels * 3))
+
+
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_pil_reads_the_same_pixels(channels: int) -> None:
     image = pytest.importorskip("PIL.Image", reason="a decoder that is not ours")

@@ -685,6 +685,27 @@ def test_a_strict_run_raises_for_a_step_that_is_none() -> None:
     assert not lost(folder(run))
 
 
+def test_a_strict_run_raises_also_when_it_has_ended() -> None:
+    run = mlog.start_run("e", strict=True)
+    run.complete()
+    with pytest.raises(mlog.MlogWarning, match="has ended"):
+        run.log("a", 1)
+    with pytest.raises(mlog.MlogWarning, match="has ended"):
+        run.log_list("a", [1])
+    with pytest.raises(mlog.MlogWarning, match="has ended as Completed"):
+        run.cancel()
+
+
+def test_an_end_after_another_is_told() -> None:
+    with mlog.start_run("e") as run:
+        run.complete()
+        run.complete()
+    for end, word in ((run.fail, "Failed"), (run.cancel, "Canceled")):
+        with pytest.warns(MlogWarning, match=f"Completed and stays so, not {word}"):
+            end()
+    assert run.status == "Completed"
+
+
 def test_a_strict_run_raises_what_would_be_counted() -> None:
     class Broken(logging.Filter):
         def filter(self, record: logging.LogRecord) -> bool:
