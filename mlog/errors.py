@@ -22,6 +22,7 @@ __all__ = [
     "UnsafePathError",
     "be_strict",
     "say",
+    "show_warnings_plainly",
     "told",
     "warn_once",
 ]
@@ -141,6 +142,24 @@ def _outside() -> int:
     while frame.f_code.co_filename.startswith(_INSIDE) and frame.f_back is not None:
         level, frame = level + 1, frame.f_back
     return level
+
+
+def show_warnings_plainly() -> None:
+    """Show mlog's warnings as one line: in its own programs no line of code is to blame."""
+    before = warnings.formatwarning
+
+    def shown(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        line: str | None = None,
+    ) -> str:
+        if issubclass(category, MlogWarning):
+            return f"mlog: warning: {message}\n"
+        return before(message, category, filename, lineno, line)
+
+    warnings.formatwarning = shown
 
 
 def be_strict(change: int) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from mlog.errors import MlogError, told
+from mlog.errors import MlogError, show_warnings_plainly, told
 from mlog.escaping import inline
 
 __all__ = ["drop_output", "main"]
@@ -94,6 +94,20 @@ def drop_output() -> None:
     os.close(nowhere)
 
 
+def _open_standard() -> None:
+    """Let standard streams that were closed lead nowhere.
+
+    What is opened next would else get the number of one, and be taken for it.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "", ""), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+            if name:  # without standard output there is nothing to be done
+                setattr(sys, name, open(number, mode, closefd=False))
+
+
 def _show_version(ctx: click.Context, _param: click.Parameter, asked: bool) -> None:
     if asked:
         # The package root is there in any case; nothing in the package imports it.
@@ -124,6 +138,8 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line of this process; ends it."""
+    _open_standard()
+    show_warnings_plainly()
     # What commands make is no cycles: 10,000 runs are listed in two thirds of the time.
     gc.set_threshold(_OBJECTS, 20, 20)
     cli(prog_name="mlog")

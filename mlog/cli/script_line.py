@@ -1,5 +1,6 @@
 """What `mlog run` and `mlog sweep` are told to run."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ def config_of(
     if first.suffix != ".py":
         if azureml:
             raise ValueError(f"--azureml is for Python scripts, got {line[0]!r}")
+        if first.is_dir() and shutil.which(line[0]) is None:
+            raise ValueError(f"{line[0]} is a folder; name the script in it")
         return ScriptRunConfig(".", command=list(line), in_place=True, **means)
     if not first.is_file():
         raise MlogError(f"there is no script {line[0]}")

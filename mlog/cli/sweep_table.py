@@ -135,6 +135,7 @@ class Table:
         self, trial: Trial, seconds: float | None, *, is_best: bool = False
     ) -> str:
         cells = self._columns.cells(trial, seconds)
+        is_best = is_best and not cells["note"]  # why it was ended is more to know
         if is_best:
             cells["note"] = "best so far"
         colours = {}

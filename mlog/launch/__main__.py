@@ -9,12 +9,14 @@ over stdin.
 import os
 import sys
 
+from mlog.errors import show_warnings_plainly
 from mlog.launch.order import Order
 from mlog.launch.starting import tell_ready
 
 
 def main() -> None:
     """Supervise one run, or conduct a sweep, in a process that nobody has to collect."""
+    show_warnings_plainly()
     text = sys.stdin.buffer.read()
     if hasattr(os, "fork") and os.fork():
         os._exit(0)

@@ -19,13 +19,14 @@ from mlog.launch.conda import CondaPackages, from_conda
 from mlog.launch.environments import Container, Environment, dependencies_of
 from mlog.launch.interpreters import running
 from mlog.launch.versions import fits, release, requirement
-from mlog.plain import safe_str
+from mlog.plain import class_name, safe_str
 
 __all__ = ["OLDEST", "environment_of"]
 
 OLDEST = (3, 11)
 """The first Python that mlog runs on."""
 
+_SECTIONS = ("python", "docker", "environment_variables")
 _ANY_PYTHON = (None, "", "python")
 _SDK = re.compile(r"azureml([-_.\[<>=!~; ]|$)")
 
@@ -41,12 +42,19 @@ def environment_of(given: Any, docker: Any = None) -> Environment:
     Raises:
         OSError, MlogError: A file cannot be read, or makes no sense.
         ValueError: Something is asked for that is not done here.
+        TypeError: It is none of these.
     """
     if isinstance(given, Environment):
         found = given
     elif isinstance(given, str | os.PathLike):
         found = Environment.named(os.fspath(given))
     else:
+        if given is not None and not any(hasattr(given, name) for name in _SECTIONS):
+            raise TypeError(
+                "environment must be a text, a path, an Environment or an object like "
+                f"v1's, got {safe_str(given)[:80]} ({class_name(given)}); packages are "
+                "Environment(packages=(…))"
+            )
         found = _of_v1(given, docker)
     if getattr(docker, "use_docker", False) and found.container is None:
         raise ValueError(

@@ -34,6 +34,7 @@ __all__ = ["Prepared", "prepare"]
 
 _TIMEOUT = 120
 _MARK = "mlog-found:"
+_OF_SHIM = 127  # exit code of what finds no program to run in its place
 _OF_ENGINE = 125  # exit code of docker and podman where they could not do their part
 _HOME = "/tmp"  # there in any image, and anybody may write in it
 _INFO = re.compile(
@@ -322,8 +323,8 @@ def _look(
         raise _NoPythonError(text) from None
     lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
     # A client says what is wrong first, and then how to be helped.
-    which = 0 if done.returncode == _OF_ENGINE else -1
-    why = lines[which] if lines else f"exit code {done.returncode}"
+    which = 0 if done.returncode in (_OF_ENGINE, _OF_SHIM) else -1
+    why = lines[which].strip() if lines else f"exit code {done.returncode}"
     raise _NoPythonError(f"{failing}: {why}", done.returncode)
 
 

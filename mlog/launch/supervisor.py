@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -69,6 +70,8 @@ def supervise(order: Order, tell: Callable[[Path], None]) -> None:
         dir=order.root,
         **order.run,
     )
+    assert run.path is not None
+    order = replace(order, root=str(run.path.parent.parent))  # it may be another one
     work: Folder | None = None
     try:
         supervisor = _Supervisor(order, run, stopped, relay)
@@ -141,12 +144,23 @@ class _Supervisor:
             return work
         try:
             copy_snapshot(Path(order.source), work.path, never=[Path(order.root)])
+            self._check_copy(work.path)
             # Of the copy: what is kept is what runs, whatever is edited meanwhile.
             self._run.take_snapshot(work.path)
         except BaseException:
             shutil.rmtree(work.path, ignore_errors=True)
             raise
         return work
+
+    def _check_copy(self, copy: Path) -> None:
+        """Refuse to run a script that no snapshot holds."""
+        script = self._order.definition["script"]
+        if script and not os.path.lexists(copy / script):
+            raise MlogError(
+                f"{script} is left out of the copy that is run: by .amlignore or "
+                ".gitignore, or as a secret or cache; run it in place (--in-place, "
+                "in_place=True), or leave it in"
+            )
 
     def _keep_source(self) -> None:
         """Take a snapshot of a folder that is used in place.

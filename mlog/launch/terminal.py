@@ -63,6 +63,8 @@ class Lent:
         self._given: list[int] = []
         terminals = {name: fd for name, fd in _STREAMS.items() if os.isatty(fd)}
         self._control = next(iter(terminals), "") if _is_ours(0) else ""
+        # Output that goes elsewhere may come back to this terminal: `| tee`.
+        self._is_shared = len(terminals) < len(_STREAMS)
         relays = {name: self._pipe(fd) for name, fd in _STREAMS.items()}
         self._terminals = {name: self._terminal(fd) for name, fd in terminals.items()}
         self.attached = Attached(
@@ -171,11 +173,18 @@ class Lent:
     # --- the terminal ----------------------------------------------------------------
 
     def _take_over(self) -> None:
-        """Let what is typed come raw, if this process is in the foreground."""
+        """Let what is typed come raw, if this process is in the foreground.
+
+        What is printed is left alone, too, unless others print at this terminal.
+        """
         self._resize()
         if self._control and not self._is_raw and _is_ours(0):
             self._former = termios.tcgetattr(0)
             tty.setraw(0, termios.TCSADRAIN)
+            if self._is_shared:
+                modes = termios.tcgetattr(0)
+                modes[_OUTPUT] |= termios.OPOST
+                termios.tcsetattr(0, termios.TCSADRAIN, modes)
             self._is_raw = True
 
     def _restore(self) -> None:
@@ -232,7 +241,7 @@ class Lent:
         """Make a pseudo-terminal with the modes of a terminal."""
         master, slave = os.openpty()
         modes = termios.tcgetattr(fd)
-        if not self._control:  # the terminal here goes on to put `\r` before `\n`
+        if not self._control or self._is_shared:  # this one puts `\r` before `\n`
             modes[_OUTPUT] &= ~termios.OPOST
         termios.tcsetattr(slave, termios.TCSANOW, modes)
         _copy_size(fd, master)

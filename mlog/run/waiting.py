@@ -119,8 +119,8 @@ class WaitMethods(RunCore):
 
         Args:
             show_output: Whether to write what the script prints to `sys.stdout`, from
-                its beginning and then as it comes; of a run that is no submitted
-                script its log lines.
+                its beginning and then line by line as it comes; of a run that is no
+                submitted script its log lines.
             wait_post_processing: Not used: when a run has ended, all of it is there.
             raise_on_error: Whether a run that failed, or whose process is gone without
                 an end, is an error.

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -207,6 +208,7 @@ def test_a_script_whose_output_nobody_reads_is_ended(
         (("--tag", "x", "train.py"), 2, "not of the form k=v"),
         (("--bogus", "train.py"), 2, "No such option '--bogus'"),
         (("-x",), 2, "No such option '-x'"),
+        (("../source",), 2, "../source is a folder; name the script in it"),
         (("none.py",), 1, "there is no script none.py"),
         (("--azureml", "ls"), 2, "--azureml is for Python scripts"),
     ],
@@ -226,6 +228,44 @@ def test_what_comes_after_the_script_is_the_scripts(source: Path) -> None:
     assert done.stdout == "['--name', 'x', '-v', '--', '--json']\n"
     done = mlog_run("--", "echo", "--name", "x", cwd=source)
     assert done.stdout == "--name x\n"
+
+
+@pytest.mark.parametrize("number", [0, 2])
+def test_a_standard_stream_may_be_closed(source: Path, number: int) -> None:
+    """As daemons and some launchers have it: the script runs, and all of it ends."""
+    (source / "train.py").write_text("import sys; print('ran', sys.stdin.read())")
+    close = f'exec "$@" {number}>&-'
+    done = subprocess.run(
+        ["sh", "-c", close, "sh", sys.executable, *_RUN],
+        cwd=source,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, b"ran \n")
+
+
+def test_a_root_that_cannot_be_written_to_is_replaced(source: Path) -> None:
+    """The script runs all the same, and one line says where it went."""
+    (source / "train.py").write_text("import os; print(os.environ['MLOG_DIR'])")
+    (source / "file").touch()
+    done = mlog_run("--dir", str(source / "file"), "train.py", cwd=source)
+    warned, ran = done.stderr.splitlines()
+    assert warned.startswith(f"mlog: warning: {source / 'file'} cannot be written to")
+    folder = folder_in(ran)
+    assert (done.returncode, done.stdout) == (0, f"{folder.parent.parent}\n")
+    assert read_state(folder).status == "Completed"
+    shutil.rmtree(folder.parent.parent)
+
+
+def test_a_script_that_its_snapshot_leaves_out_is_told(source: Path) -> None:
+    (source / "train.py").write_text("print(1)")
+    (source / ".amlignore").write_text("train.py")
+    done = mlog_run("train.py", cwd=source)
+    assert done.returncode == 1
+    assert "is Failed: train.py is left out of the copy that is run" in done.stderr
+    assert mlog_run("--in-place", "train.py", cwd=source).stdout == "1\n"
 
 
 def test_sys_executable_is_the_interpreter_of_the_script(source: Path) -> None:

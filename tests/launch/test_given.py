@@ -105,3 +105,10 @@ def test_a_dockerfile_is_not_built() -> None:
         environment_of(environment, docker)
     with pytest.raises(ValueError, match="the environment names no image"):
         environment_of("/opt/bin/python", docker)
+
+
+@pytest.mark.parametrize("given", [["numpy"], 3, {"a": 1}, object()])
+def test_what_is_no_environment_is_refused(given: object) -> None:
+    """Else the script would run in this one without a word."""
+    with pytest.raises(TypeError, match=r"packages are Environment\(packages="):
+        environment_of(given)

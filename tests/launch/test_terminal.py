@@ -107,6 +107,30 @@ def at(source: Path, run_dir: Path) -> Iterator[At]:
         os.close(each.master)
 
 
+def test_others_may_print_at_the_terminal_where_output_goes_elsewhere(at: At) -> None:
+    """`| tee` prints there what the script does: each line has to begin at the left."""
+    code = """
+import sys
+print("one", flush=True)
+print("of stderr", file=sys.stderr, flush=True)
+print(repr(input("word? ")))
+"""
+    reading, writing = os.pipe()
+    terminal = at(code, stdout=writing)
+    os.close(writing)
+    with open(reading, "rb") as output:
+        assert output.readline() == b"one\n"
+        terminal.until("of stderr\r\n")
+        modes = termios.tcgetattr(terminal.master)
+        assert modes[1] & termios.OPOST  # what others print there is not changed
+        assert not modes[3] & termios.ICANON
+        terminal.type("x\r")
+        assert terminal.end() == 0
+        assert output.read() == b"word? 'x'\n"
+    assert b"\r\r\n" not in terminal.seen
+    assert termios.tcgetattr(terminal.master) == terminal.modes
+
+
 def test_the_script_sees_a_terminal_of_the_same_size(at: At) -> None:
     code = """
 import os, sys
