@@ -58,12 +58,13 @@ __all__ = [
 ]
 
 MAX_TEXT = 262_144
-_NOTE = 50  # characters of a text that say how much of it was cut, at most
-_MAX_DIGITS = 311  # those of the greatest double, and a sign
 """Characters kept of one string, head and tail together."""
 
 MAX_LIST = 1_000
 """Most numbers of a list metric, and most elements of an array in other fields."""
+
+_NOTE = 50  # characters of a text that say how much of it was cut, at most
+_MAX_DIGITS = 311  # those of the greatest double, and a sign
 
 MAX_ITEMS = 10_000
 """Most items kept of one container in other fields; an ellipsis tells of the rest."""
@@ -675,8 +676,9 @@ def _json_fragment(value: Any) -> Any:
     import orjson
 
     digits = orjson.dumps(value)
-    is_integer = digits.removeprefix(b"-").isdigit() and len(digits) < _MAX_DIGITS
-    return value if is_integer else _repr(value)
+    is_digits = digits.removeprefix(b"-").isdigit() and len(digits) < _MAX_DIGITS
+    is_exact = is_digits and str(int(digits)).encode() == digits  # not 007
+    return value if is_exact else _repr(value)
 
 
 def _json_complex(value: complex) -> Any:

@@ -25,7 +25,7 @@ from mlog.folder import read_from
 from mlog.layout import lock_name
 from mlog.reader.follow import parse_line
 
-__all__ = ["SILENCE", "is_alive", "is_time", "last_time", "seconds_of"]
+__all__ = ["SILENCE", "is_alive", "is_gone", "is_time", "last_time", "seconds_of"]
 
 SILENCE = 180.0
 """Seconds without a sign of life after which a writer elsewhere counts as dead."""
@@ -56,6 +56,15 @@ def is_alive(
         return False
     last = seconds_of(seen)
     return last is not None and now - last < SILENCE
+
+
+def is_gone(folder: Path, writer: str, *, host: str, boot: str) -> bool:
+    """Whether it is sure that a writer is no more: for what is not to be guessed.
+
+    Args:
+        folder, writer, host, boot: As for `is_alive`.
+    """
+    return _look_at(folder / lock_name(writer)) == "free" and _is_here(host, boot)
 
 
 def last_time(path: Path) -> str:

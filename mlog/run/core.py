@@ -252,7 +252,7 @@ class RunCore:
             why = told(error) if isinstance(error, OSError) else safe_str(error)
             call = what if name is None else f"{what}({_shown(name)})"
             text = f"{call} could not be recorded: {why or kind}"
-            warn_once(f"{what} {kind}", text, about=text)
+            warn_once(f"{what} {kind}", text, about=call)
         except Exception as exc:
             if hasattr(exc, "is_strict"):
                 raise

@@ -17,6 +17,8 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, Protocol
 
+from mlog.errors import say
+
 __all__ = ["Endable", "hold", "release"]
 
 
@@ -155,11 +157,19 @@ def _on_term(number: int, frame: FrameType | None) -> None:
     for run in reversed(list(_open)):
         if cut_off:
             run.interrupted()
-        run.end("Canceled", "SIGTERM", at_exit=True)
+        _end(run, "Canceled", "SIGTERM")
     if _open:  # the signal came while a run was being ended; that comes first
         _term_waits = True
         return
     _die(number)
+
+
+def _end(run: Endable, status: str, error: object) -> None:
+    """End one run; what that raises (of a strict run) must not keep others open."""
+    try:
+        run.end(status, error, at_exit=True)
+    except Exception as exc:
+        say(f"mlog: warning: {exc}")
 
 
 def _is_inside(frame: FrameType | None) -> bool:
@@ -181,7 +191,7 @@ def _at_exit() -> None:
     status, error = _verdict()
     runs = list(_open)
     for run in reversed(runs):
-        run.end(status, error, at_exit=True)
+        _end(run, status, error)
     if runs and isinstance(error, KeyboardInterrupt):
         _die_by_ctrl_c(error)
 

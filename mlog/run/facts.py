@@ -46,8 +46,10 @@ class FactMethods(RunCore):
         ready = self._clean(as_mapping(params, named))
         known = self.params
         new = {key: value for key, value in ready.items() if key not in known}
-        for key in () if self.rank else ready.keys() - new.keys():  # rank 0 speaks
-            if _plain(ready[key]) != known[key]:
+        for key in ready.keys() - new.keys():
+            if self.rank and key not in self._params:  # rank 0 speaks for all
+                continue
+            if not _is_same(_plain(ready[key]), known[key]):
                 text = f"param {key!r} is {known[key]!r} already and stays so"
                 warn_once(f"param {key}", text)
         if new:
@@ -162,7 +164,8 @@ class FactMethods(RunCore):
     @display_name.setter
     def display_name(self, value: str | None) -> None:
         # None and "" take the name away again: the id stands for it.
-        self._name = safe_str(self._clean(safe_str(value or ""))) or self.id
+        text = "" if value is None else safe_str(value)
+        self._name = safe_str(self._clean(text)) or self.id
         self._event("run.update", {"display_name": self._name})
         self._changed()
 
@@ -216,6 +219,13 @@ def _plain(ready: Any) -> Any:
     if isinstance(ready, list):
         return [_plain(value) for value in ready]
     return int(orjson.dumps(ready)) if isinstance(ready, orjson.Fragment) else ready
+
+
+def _is_same(value: Any, known: Any) -> bool:
+    """Whether a param has this value; of the files a long integer comes as a double."""
+    if value == known:
+        return True
+    return isinstance(value, int) and isinstance(known, float) and float(value) == known
 
 
 def _text(value: Any) -> str | None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from mlog import context
 from mlog.entry import exception_type
 from mlog.errors import MlogError, be_strict, warn_once
-from mlog.plain import safe_str
+from mlog.plain import cut_text, safe_str
 from mlog.run import exits
 from mlog.run.capture import Capture
 from mlog.run.cells import remember
@@ -40,6 +40,7 @@ __all__ = ["OFF", "Companion", "LifeMethods"]
 OFF = "off"
 """What child processes find in `MLOG_RUN` instead of the path of a run that is off."""
 
+_MAX_ERROR = 200_000  # characters of what ended a run, and of its traceback
 _METRICS_EVERY = 5.0
 """Seconds after which `run.json` is written anew where only metrics have come."""
 
@@ -237,7 +238,9 @@ class LifeMethods(FileMethods, FactMethods):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End the run with the status the block ends with."""
+        """End the run with the status the block ends with, if it has not ended."""
+        if self._own and self._status != "Running":
+            return
         if error is None:
             self.complete()
         elif _is_cancelled(error):
@@ -497,7 +500,7 @@ def _error(error: object) -> dict[str, Any]:
     if isinstance(error, dict):
         return error
     if not isinstance(error, BaseException):
-        return {} if error is None else {"msg": safe_str(error)}
+        return {} if error is None else {"msg": _short(error)}
     import traceback
 
     try:
@@ -506,9 +509,14 @@ def _error(error: object) -> dict[str, Any]:
         lines = traceback.format_tb(error.__traceback__)
     return {
         "type": exception_type(type(error)),
-        "msg": safe_str(error),
-        "traceback": "".join(lines),
+        "msg": _short(error),
+        "traceback": _short("".join(lines)),
     }
+
+
+def _short(text: object) -> str:
+    """Return a text that fits into the end of a run, whatever is strict."""
+    return cut_text(safe_str(text), _MAX_ERROR)[0]
 
 
 def _is_cancelled(error: BaseException) -> bool:

@@ -208,7 +208,7 @@ class Recorder(logging.Filterer):
             self.writer.write("metrics" if "metric" in entry else "logs", entry)
 
     def _lose(self, error: Exception, line: bytes) -> None:
-        """Count an entry that could not be made or written; never raises (see `receive`)."""
+        """Count an entry that could not be made or written; raises as `receive` does."""
         try:
             if isinstance(error, StrictWarning):  # a mistake in the call, and no loss
                 raise error

@@ -1,7 +1,6 @@
 """How the other ranks of a run ended, read from their events segments."""
 
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,9 +25,9 @@ def fate_of_ranks(folder: Path, own: str) -> tuple[str, str]:
     """Return what a run ends as whose main process has completed, and why.
 
     That is Failed where another rank has failed or was killed, else Canceled where one
-    was cancelled. Ranks that go on have no say, nor have those of attempts that a
-    launcher has started anew, nor other processes that joined the run (data loaders,
-    tools).
+    was cancelled. Ranks that go on, or may do so on another host, have no say, nor have
+    those of attempts that a launcher has started anew, nor other processes that joined
+    the run (data loaders, tools).
 
     Args:
         folder: The run's. One that cannot be read tells of no failure.
@@ -41,7 +40,7 @@ def fate_of_ranks(folder: Path, own: str) -> tuple[str, str]:
     found: dict[str, list[str]] = {"Failed": [], "Gone": [], "Canceled": []}
     for writer, names, start in _latest_ranks(folder, own):
         status = _end_status(folder, names)
-        if status is None and not _is_alive(folder, writer, start, names):
+        if status is None and _is_gone(folder, writer, start):
             status = _end_status(folder, names) or "Gone"  # it may just have ended
         if status in found:
             found[status].append(writer or "main writer")
@@ -141,20 +140,14 @@ def _end_status(folder: Path, names: list[str]) -> str | None:
     return status if isinstance(status, str) else None
 
 
-def _is_alive(
-    folder: Path, writer: str, start: dict[str, Any], names: list[str]
-) -> bool:
-    """Whether a writer that has written no end is still there, as readers see it."""
-    from mlog.reader.alive import is_alive, last_time  # seldom: a rank that goes on
-
-    return is_alive(
-        folder,
-        writer,
-        host=str(start.get("host") or ""),
-        boot=str(start.get("boot") or ""),
-        seen=max(last_time(folder / name) for name in names),
-        now=time.time(),
-    )
+def _is_gone(folder: Path, writer: str, start: dict[str, Any]) -> bool:
+    """Whether a writer that has written no end is no more, for certain."""
+    try:
+        from mlog.reader.alive import is_gone  # seldom: a rank without an end
+    except ImportError:  # the interpreter is being taken apart
+        return False
+    host, boot = str(start.get("host") or ""), str(start.get("boot") or "")
+    return is_gone(folder, writer, host=host, boot=boot)
 
 
 def _data(path: Path, event: str, *, from_end: bool) -> Iterator[dict[str, Any]]:

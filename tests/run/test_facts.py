@@ -157,6 +157,29 @@ def test_long_integers_are_kept_exactly() -> None:
     assert f'"n":{-seed}' in text
 
 
+def test_a_long_integer_may_be_set_again_by_others() -> None:
+    """They know it from the files, as a double."""
+    with mlog.start_run("e", run_id="r", params={"seed": 10**30}):
+        pass
+    with mlog.start_run("e", run_id="r", resume=True) as run:
+        run.log_params(seed=10**30)  # no warning
+        with pytest.warns(MlogWarning, match="param 'seed' is 1e"):
+            run.log_params(seed=2 * 10**30)
+
+
+def test_a_rank_that_contradicts_itself_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where it only differs from rank 0 nothing is said: each has its own device."""
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    with mlog.start_run("e", run_id="r") as run:
+        run.log_params(device=1)
+        with pytest.warns(MlogWarning, match="param 'device' is 1 already"):
+            run.log_params(device=2)
+    assert run.rank == 1
+
+
 def test_a_text_that_is_too_long_is_told() -> None:
     """It is cut once, the same for who has set it and for who reads it."""
     text = "a" * 300_000

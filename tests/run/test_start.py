@@ -696,6 +696,25 @@ def test_a_strict_run_raises_also_when_it_has_ended() -> None:
         run.cancel()
 
 
+def test_a_block_keeps_its_exception_where_its_run_has_ended() -> None:
+    run = mlog.start_run("e", strict=True)
+    run.cancel()
+    with pytest.raises(ZeroDivisionError), run:
+        raise ZeroDivisionError
+    assert run.status == "Canceled"
+
+
+def test_an_error_of_any_length_ends_a_strict_run() -> None:
+    """What ended it is cut, and no mistake of the program's."""
+    with (
+        pytest.raises(ValueError, match="xxx"),
+        mlog.start_run("e", strict=True) as run,
+    ):
+        raise ValueError("x" * 300_000)
+    assert "characters cut" in event(run, "run.end")["error"]["msg"]
+    assert mlog.open_run(run.id).status == "Failed"
+
+
 def test_an_end_after_another_is_told() -> None:
     with mlog.start_run("e") as run:
         run.complete()
