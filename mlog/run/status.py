@@ -37,7 +37,7 @@ def fate_of_ranks(folder: Path, own: str) -> tuple[str, str]:
         Status and reason: `("Failed", "failed: r1; gone without an end: r2")`;
         `("Completed", "")` where nothing is wrong.
     """
-    found: dict[str, list[str]] = {"Failed": [], "Gone": [], "Canceled": []}
+    found: dict[str, list[str]] = {fate: [] for fate in _FATES}
     for writer, names, start in _latest_ranks(folder, own):
         status = _end_status(folder, names)
         if status is None and _is_gone(folder, writer, start):

@@ -137,6 +137,20 @@ def test_python_in_a_command_is_the_environments(
     assert os.path.dirname(path) == os.path.dirname(another_python)
 
 
+def test_a_shim_says_first_what_it_does_not_find(
+    finished: Finished, tmp_path: Path
+) -> None:
+    """That of pyenv goes on with advice, in lines that mean nothing alone."""
+    shim = tmp_path / "python3.99"
+    shim.write_text(
+        "#!/bin/sh\nprintf 'pyenv: not found\\n\\n  advice\\n' >&2\nexit 127\n"
+    )
+    shim.chmod(0o700)
+    folder = finished("print('never')", config={"environment": str(shim)})
+    message = events(folder, "run.end")[0]["error"]["msg"]
+    assert message == f"{shim} does not run: pyenv: not found"
+
+
 @pytest.mark.parametrize(
     ("name", "says"),
     [

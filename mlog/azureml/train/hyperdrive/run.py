@@ -146,11 +146,11 @@ class HyperDriveRun(Run):
             run_type: Only of child runs of this type: all are "azureml.scriptrun".
             populate: Return the content of artifacts instead of their names.
         """
-        found = {}
+        found: dict[str, Any] = {}
+        if run_type not in (None, SCRIPT_RUN):
+            return found
         for trial in self._trials():
             assert trial.path is not None
-            if run_type not in (None, SCRIPT_RUN):
-                continue
             try:
                 found[trial.run_id] = read_metrics(trial.path, name, populate=populate)
             except (OSError, MlogError):  # only just beginning, or removed
