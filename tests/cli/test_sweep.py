@@ -1,6 +1,7 @@
 """`mlog sweep`, as somebody at a terminal sees it."""
 
 import fcntl
+import io
 import json
 import os
 import pty
@@ -14,10 +15,18 @@ import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from mlog.cli.sweep_table import Table
+from mlog.launch.config import ScriptRunConfig
+from mlog.launch.sweep_plan import Plan
+from mlog.launch.sweep_sampling import Grid
+from mlog.launch.sweep_signals import Signals
+from mlog.launch.sweep_space import make_space
+from mlog.launch.sweep_trials import Trial
 from mlog.reader.find import iter_runs
 from mlog.reader.state import read_state
 from tests.helpers import REPO, run_python
@@ -317,3 +326,19 @@ def test_wrong_calls_are_one_clear_message(
     done = mlog("sweep", *args)
     assert (done.exit_code, text in done.stderr) == (code, True), done.stderr
     assert list(iter_runs(run_dir)) == []
+
+
+def test_why_a_trial_was_ended_is_said_of_the_best_one_too(source: Path) -> None:
+    """The first to end is the best so far, and may have been stopped as a bad one.
+
+    The conductor is a stand-in: a real one ends trials in an order that is chance.
+    """
+    grid = Grid(make_space({"a": [1, 2]}))
+    plan = Plan(ScriptRunConfig(source, "train.py"), grid, metric="mse")
+    why = "median: 4 is worse than 2 after 1 value"
+    stopped = Trial(1, {"a": 1}, "x-abcdef", None, "Canceled", 4.0, why, 0.1)
+    conductor: Any = SimpleNamespace(plan=plan, count=2, best=stopped, past=[])
+    out = io.StringIO()
+    Table(conductor, out, {"COLUMNS": "120"}, Signals(), live=False).ended(stopped)
+    assert why in out.getvalue()
+    assert "best so far" not in out.getvalue()
